@@ -101,6 +101,7 @@ class BrokerRuntime:
             share=self.memory.decoded,
         )
         self.decoding = Decoding()
+        self.oldest_times: dict[tuple[int, int], int] = {}  # of `selectors.standings`
         self._corruptions_told: set[tuple[int, int]] = set()
         self._identity = identity
         self._epoch_lock = asyncio.Lock()
@@ -114,7 +115,6 @@ class BrokerRuntime:
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
         self.copying_dead: asyncio.Task[None] | None = None
-        """What copies dead messages."""
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
         self._kept_told: dict[int, Kept] = {}

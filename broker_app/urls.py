@@ -11,9 +11,9 @@ from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
 from broker_app.apis.health import HealthApi, HealthzApi, ReadyzApi
 from broker_app.apis.offsets import (
     GroupForgetApi,
+    GroupStandingsApi,
     OffsetsApi,
     OffsetsCommitApi,
-    WorkGroupsApi,
 )
 from broker_app.apis.partitions import (
     LeaderApi,
@@ -43,7 +43,7 @@ _EXACT = {
     "cursors/reset": CursorResetApi.as_view(),
     "cursors/open": CursorOpenApi.as_view(),
     "clients/forget": ClientForgetApi.as_view(),
-    "groups": WorkGroupsApi.as_view(),
+    "groups": GroupStandingsApi.as_view(),
     "groups/forget": GroupForgetApi.as_view(),
     "partitions": PartitionsApi.as_view(),
     "health": HealthApi.as_view(),

@@ -129,10 +129,33 @@ class ReportedReplicas(Success, frozen=True):
     next: str | None = None
 
 
-class WorkGroups(Success, frozen=True):
-    """Group of queue workers -> its topics on a broker; GET /groups."""
+class GroupStanding(Struct, frozen=True, kw_only=True):
+    """Where a group is in the partitions of a topic that one broker leads, taken together."""
 
-    groups: dict[str, list[str]]
+    group: str
+    topic: str
+    is_workers: bool
+    """Used by queue workers; else by members with generations, or by nobody any more."""
+    partitions: Number
+    lag: Number
+    """Messages left, those that workers have out included."""
+    visible: Number = 0
+    in_flight: Number = 0
+    delayed: Number = 0
+    dead: Number = 0
+    age_ms: Number | None
+    """Of the oldest message left, by the broker's clock: 0 when nothing is left, None when it is
+    not known. At least so old while `ages_unknown`."""
+    ages_unknown: Number = 0
+    """Partitions where the age of the oldest message left is not known yet."""
+
+
+class GroupStandings(Success, frozen=True):
+    """Where groups are on a broker; GET /groups."""
+
+    standings: list[GroupStanding]
+    left_out: Number = 0
+    """Standings beyond what one answer may have; those are of the last names."""
 
 
 class BrokerReport(Struct, frozen=True, kw_only=True):

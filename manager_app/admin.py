@@ -259,8 +259,8 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
         manager = runtime.installed()
         names: list[str] = []
         if manager is not None:
-            asking = manager.orders.ask_work_groups()
-            names = sorted(manager.run(asking, timeout_s=LAG_LIMIT_S))
+            told = manager.run(manager.standings.ask(), timeout_s=LAG_LIMIT_S)
+            names = list(told.work_groups)
         subtitle = f"Groups of queue workers: {', '.join(names) or 'none'}"
         return super().changelist_view(request, {"subtitle": subtitle, **(extra_context or {})})
 

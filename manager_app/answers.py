@@ -5,7 +5,7 @@ Fields that come from the database are null in lists and descriptions while it d
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -17,6 +17,14 @@ from myqueue.contract.answers import (
     Success,
     SuccessPage,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def unix_ms(time: datetime | None) -> int | None:
+    """Return a time as milliseconds since 1970."""
+    return None if time is None else int(time.timestamp() * 1000)
 
 
 class PartitionPlace(AnswerPart, frozen=True):
@@ -297,7 +305,12 @@ class GroupLeft(Success, frozen=True):
 
 
 class GroupSummary(AnswerPart, frozen=True):
-    """A group in a list with `detail=1`; `members` is their number, 0 of queue workers."""
+    """A group in a list with `detail=1`; `members` is their number, 0 of queue workers.
+
+    `lag` are its messages left, and `age_ms` how old the oldest of them is: 0 when nothing is left,
+    null when it is not known. `visible`, `in_flight`, `delayed` and `dead` are messages of workers.
+    All are of the partitions whose leaders answered, and null when none did.
+    """
 
     group: str
     kind: Literal["consumers", "workers"]
@@ -305,12 +318,22 @@ class GroupSummary(AnswerPart, frozen=True):
     members: int
     topics: list[str]
     created_at: Milliseconds | None
+    lag: int | None
+    age_ms: int | None
+    visible: int | None
+    in_flight: int | None
+    delayed: int | None
+    dead: int | None
 
 
 class GroupList(SuccessPage, frozen=True):
-    """Names of consumer groups, or with `detail=1` objects."""
+    """Names of consumer groups, or with `detail=1` objects.
+
+    `silent_brokers` did not answer: what they lead is missing, groups of workers included.
+    """
 
     groups: list[str | GroupSummary]
+    silent_brokers: list[int]
 
 
 class MemberFacts(AnswerPart, frozen=True):
@@ -324,7 +347,12 @@ class MemberFacts(AnswerPart, frozen=True):
 
 
 class GroupPlace(AnswerPart, frozen=True):
-    """Committed offset and lag of a group in a partition; null when no leader answered."""
+    """Committed offset and lag of a group in a partition; null when no leader answered.
+
+    `age_ms` is of the oldest message left, 0 when nothing is left, null when it is not known;
+    `visible`, `in_flight`, `delayed` and `dead` are messages of workers, `unsettled` those that
+    are out: in flight, delayed, or due again.
+    """
 
     topic: str
     partition: int
@@ -334,13 +362,22 @@ class GroupPlace(AnswerPart, frozen=True):
     lag: int | None
     unsettled: int | None
     dead: int | None
+    visible: int | None
+    in_flight: int | None
+    delayed: int | None
+    age_ms: int | None
 
 
-class GroupDetail(Success, frozen=True):
-    """A consumer group with its members, and its offset and lag in each partition."""
+class GroupDetail(SuccessPage, frozen=True):
+    """A consumer group with its members, and its offset and lag in each partition.
+
+    Members come in pages, by id; the first page has the partitions, the others have none.
+    """
 
     group: str
+    kind: Literal["consumers", "workers"]
     generation: int
+    member_count: int
     members: list[MemberFacts]
     partitions: list[GroupPlace]
 

@@ -64,6 +64,12 @@ class GroupsQuery(Page, frozen=True):
     """What the names begin with."""
 
 
+class MembersQuery(Page, frozen=True):
+    """GET /groups/{group}; `after` is the id of a member."""
+
+    after: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,32}$")] = ""
+
+
 class BrokerUpdate(Input, frozen=True):
     """PATCH /brokers/{id}."""
 

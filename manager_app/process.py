@@ -27,6 +27,7 @@ from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.groups.coordinator import GroupCoordinator
 from manager_app.groups.offset_moves import GroupOffsetMoves
 from manager_app.groups.offsets import GroupOffsetCalls
+from manager_app.groups.standings import RECENT_S, StandingsCopy
 from manager_app.known_tokens import guard_of
 from manager_app.last_seen import LastSeen
 from manager_app.lease import Lease
@@ -150,6 +151,8 @@ class ManagerProcess:
             "storing the use of API tokens",
             lambda: run(periodic.record_token_uses, made),
         )
+        if not self._works:
+            self._every(RECENT_S, "asking where groups are", made.standings.ask)
         passing = HeartbeatPassing(
             made.clients, self.metadata, self._broker_client, self._monotonic_s
         )
@@ -187,6 +190,7 @@ class ManagerProcess:
             calls=calls,
             several=SeveralCalls(self.metadata, self._broker_client),
             primary=self._broker_client,
+            standings=StandingsCopy(self.metadata, brokers, self._monotonic_s),
             orders=OrderSender(self.metadata, brokers, calls),
             membership_orders=MembershipOrders(brokers),
             clients=self._client_registry(),

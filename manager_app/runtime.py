@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from manager_app.groups.coordinator import GroupCoordinator
     from manager_app.groups.offset_moves import GroupOffsetMoves
     from manager_app.groups.offsets import GroupOffsetCalls
+    from manager_app.groups.standings import StandingsCopy
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicMetadata
@@ -54,6 +55,7 @@ class ManagerRuntime:
     several: SeveralCalls
     primary: BrokerClient
     """Its connections lead to the primary as well."""
+    standings: StandingsCopy
     orders: OrderSender
     membership_orders: MembershipOrders
     clients: ClientRegistry

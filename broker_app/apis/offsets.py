@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
+
+from msgspec import UNSET
 
 from broker_app.access import CONSUMER, admit_entry, require_topic_client
 from broker_app.answers import GroupForgottenHere
 from broker_app.client_origins import Table
 from broker_app.runtime import current
-from broker_app.selectors.offsets import group_offsets_get, work_groups_list
+from broker_app.selectors.offsets import group_offsets_get
+from broker_app.selectors.standings import age_of, standings_list
 from broker_app.services.groups import group_forget, offsets_commit
 from http_base.access import CLUSTER
 from http_base.apidoc import describe
 from http_base.calls import read_call
-from http_base.cluster import GroupForgetHere, WorkGroups
+from http_base.cluster import GroupForgetHere, GroupStanding, GroupStandings
 from http_base.operations import OFFSETS, OFFSETS_COMMIT
 from http_base.views import ApiView, served_by
 from myqueue.contract.answers import GroupCommitted, GroupOffset
@@ -22,8 +26,10 @@ from myqueue.contract.group_inputs import Offsets, OffsetsCommit, check_group_na
 if TYPE_CHECKING:
     from rest_framework.response import Response
 
+    from broker_app.selectors.offsets import GroupOffsets
     from http_base.calls import Call
     from http_base.views import ApiRequest
+    from raft_app.engine.replica import Replica
 
 
 @OFFSETS_COMMIT
@@ -71,7 +77,19 @@ async def find_offsets(call: Call) -> GroupOffset:
         lag=offsets.lag,
         unsettled=offsets.unsettled,
         dead=offsets.dead,
+        visible=offsets.visible,
+        in_flight=offsets.in_flight,
+        delayed=offsets.delayed,
+        age_ms=await _age(replica, offsets) if asked.age else UNSET,
     )
+
+
+async def _age(replica: Replica, offsets: GroupOffsets) -> int | None:
+    return await age_of(runtime=current(), replica=replica, offsets=offsets, now_ms=_now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class OffsetsCommitApi(ApiView):
@@ -88,18 +106,31 @@ class OffsetsApi(ApiView):
     get = served_by(find_offsets)
 
 
-class WorkGroupsApi(ApiView):
-    """The groups of queue workers on this broker, which managers do not store. Internal."""
+class GroupStandingsApi(ApiView):
+    """Where groups are on this broker; managers store none of it. Internal."""
 
     @describe(
-        summary="Groups of queue workers in the partitions led here (internal)",
+        summary="Where groups are in the partitions led here (internal)",
         access=CLUSTER,
-        answer=WorkGroups(groups={"mailers": ["mails"]}),
+        answer=GroupStandings(
+            standings=[
+                GroupStanding(
+                    group="mailers",
+                    topic="mails",
+                    is_workers=True,
+                    partitions=2,
+                    lag=42,
+                    visible=40,
+                    in_flight=2,
+                    age_ms=1_500,
+                )
+            ]
+        ),
         tags=["internal"],
     )
     async def get(self, request: ApiRequest) -> Response:
-        """List the groups, each with its topics."""
-        return self.respond(WorkGroups(groups=work_groups_list(runtime=current())))
+        """List the groups, once for each of their topics, in the order of names."""
+        return self.respond(await standings_list(runtime=current(), now_ms=_now_ms()))
 
 
 class GroupForgetApi(ApiView):

@@ -121,6 +121,10 @@ class PartitionState:
         """Tell whether there is a consumer group of a name, used by workers or not."""
         return self._data.knows_group(name)
 
+    def group_names(self) -> list[str]:
+        """Return the names of all groups, used by workers or not."""
+        return [*self._data.works, *(name for name, _ in self._data.groups.rows())]
+
     def knows_cursor(self, consumer_id: int) -> bool:
         """Tell whether a consumer has a cursor."""
         return consumer_id in self._data.cursors

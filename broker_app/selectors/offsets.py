@@ -40,6 +40,17 @@ class GroupOffsets:
 
     settled_above: int = 0
     """Messages above `offset` that queue workers have settled."""
+    visible: int = 0
+    """Messages that a worker would get now."""
+    in_flight: int = 0
+    """Messages out with a worker."""
+    delayed: int = 0
+    """Messages given back and not due yet."""
+
+    @property
+    def is_workers(self) -> bool:
+        """Tell whether queue workers use it: members commit under generations from 1 on."""
+        return not self.generation
 
     @property
     def lag(self) -> int:
@@ -112,10 +123,20 @@ async def group_offsets_get(
         GroupNotFound: the partition does not know it.
         NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
     """
-    state = state_of(replica)
     await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=timeout_ms)
+    found = offsets_of(runtime=runtime, replica=replica, name=name)
+    if found is None:
+        raise GroupNotFound(f"{replica.label} knows no consumer group '{name}'")
+    return found
+
+
+def offsets_of(*, runtime: BrokerRuntime, replica: Replica, name: str) -> GroupOffsets | None:
+    """Return where a group is by what was applied here; None when it is not known."""
+    state = state_of(replica)
     work = state.works.get(name)
     if work is not None:
+        clock_ms = state.partition_clock(runtime.engine.clock_ms())
+        counts = work.counts(clock_ms, end=state.next_offset)
         return GroupOffsets(
             generation=0,
             offset=work.offset,
@@ -124,26 +145,19 @@ async def group_offsets_get(
             unsettled=len(work.unsettled),
             dead=len(work.dead),
             settled_above=work.settled_above,
+            visible=counts.visible,
+            in_flight=counts.in_flight,
+            delayed=counts.delayed,
         )
     known = state.consumer_group(name)
     if known is None:
-        raise GroupNotFound(f"{replica.label} knows no consumer group '{name}'")
+        return None
     return GroupOffsets(
         generation=known.generation,
         offset=max(known.offset, state.log_start_offset),
         high_watermark=state.next_offset,
         log_start_offset=state.log_start_offset,
     )
-
-
-def work_groups_list(*, runtime: BrokerRuntime) -> dict[str, list[str]]:
-    """Return the groups of queue workers in the partitions led here, each with its topics."""
-    found: dict[str, set[str]] = {}
-    for replica in runtime.engine.replicas.values():
-        if replica.serves:
-            for name in state_of(replica).works:
-                found.setdefault(name, set()).add(replica.spec.topic)
-    return {name: sorted(topics) for name, topics in sorted(found.items())}
 
 
 async def offset_by_time(*, runtime: BrokerRuntime, replica: Replica, timestamp: int) -> int:

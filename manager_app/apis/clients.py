@@ -19,9 +19,10 @@ from manager_app.answers import (
     ProducerList,
     ProducerRegistered,
     Registered,
+    unix_ms,
 )
 from manager_app.apis.base import ManagerView
-from manager_app.apis.rendering import partitions_in_memory, unix_ms
+from manager_app.apis.rendering import partitions_in_memory
 from manager_app.apis.topics import PARTITION
 from manager_app.clients.registration import (
     check_owner,

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from http_base.access import ADMINISTER, CONSUMING, CONSUMING_ANYTHING, MOVE_OFFSETS, VIEW
 from http_base.apidoc import describe
-from http_base.paging import page_of
-from manager_app import selectors
 from manager_app.answers import (
     GroupDetail,
     GroupForgotten,
@@ -18,20 +16,22 @@ from manager_app.answers import (
     TopicPartitionName,
 )
 from manager_app.apis.base import ManagerView
-from manager_app.apis.group_rendering import (
-    group_detail,
-    group_summary,
-    workers_summary,
+from manager_app.groups.descriptions import (
+    TOLD_LIMIT_S,
+    describe_group,
+    forget_group,
+    list_groups,
+    move_group,
 )
 from manager_app.groups.offset_moves import Asker
-from manager_app.inputs import GroupsQuery, Nothing
+from manager_app.groups.standings import Overview
+from manager_app.inputs import GroupsQuery, MembersQuery, Nothing
 from myqueue.contract.answers import (
-    GroupOffset,
     GroupOffsetsMoved,
     MemberAssignment,
     OffsetMove,
 )
-from myqueue.contract.errors import GroupNotFound, TopicDoesNotExist
+from myqueue.contract.errors import TopicDoesNotExist
 from myqueue.contract.group_inputs import (
     GroupHeartbeat,
     GroupJoin,
@@ -46,16 +46,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from http_base.views import ApiRequest
-    from manager_app.answers import GroupSummary
     from manager_app.runtime import ManagerRuntime
-    from manager_app.selectors import StoredConsumerGroup
-
-REPORT_LIMIT_S = 10.0
-"""For the brokers' answers; they have a shorter limit together."""
-MOVE_MARGIN_S = 60.0
-"""Beside the limit of the call: to ask where the group is, and for what waits for the group."""
-FORGET_LIMIT_S = 120.0
-"""To let all partitions forget a group; each has a shorter limit of its own."""
 
 _MEMBER_ID = "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b"
 _ASSIGNMENT = MemberAssignment(
@@ -68,7 +59,10 @@ _ASSIGNMENT = MemberAssignment(
 )
 _DETAIL = GroupDetail(
     group="billing",
+    kind="consumers",
     generation=2,
+    member_count=1,
+    next=None,
     members=[
         MemberFacts(
             member_id=_MEMBER_ID,
@@ -88,6 +82,10 @@ _DETAIL = GroupDetail(
             lag=1,
             unsettled=0,
             dead=0,
+            visible=0,
+            in_flight=0,
+            delayed=0,
+            age_ms=1_500,
         )
     ],
 )
@@ -171,31 +169,24 @@ class GroupsApi(ManagerView):
         summary="List consumer groups by name",
         access=VIEW,
         input=GroupsQuery,
-        answer=GroupList(groups=["billing"], next=None),
+        answer=GroupList(groups=["billing"], silent_brokers=[], next=None),
         tags=["groups"],
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
         """Return the names, or with `detail=1` objects.
 
-        Groups of queue workers are asked of the brokers, which alone know them.
+        Groups of queue workers, and how far all are, is asked of the brokers, which alone know.
         """
         asked = self.read(request, GroupsQuery)
-        found: dict[str, GroupSummary] = {}
-        if asked.kind != "consumers":
-            asking = self.runtime.orders.ask_work_groups()
-            of_workers = self.runtime.run(asking, timeout_s=REPORT_LIMIT_S)
-            found = {
-                name: workers_summary(name, topics)
-                for name, topics in of_workers.items()
-                if name > asked.after and name.startswith(asked.prefix)
-                if not asked.topic or asked.topic in topics
-            }
-        if asked.kind != "workers":
-            found |= {row.name: group_summary(row) for row in selectors.groups_with_counts(asked)}
-        page = page_of(sorted(found), asked.limit, str)
-        groups = [found[name] if asked.detail else name for name in page.rows]
-        return self.respond(GroupList(groups=groups, next=page.next))
+        told = Overview()
+        if asked.detail or asked.kind != "consumers":
+            asking = self.runtime.standings.ask()
+            told = self.runtime.run(asking, timeout_s=TOLD_LIMIT_S)
+        page = list_groups(asked, told)
+        groups = [one if asked.detail else one.group for one in page.rows]
+        answer = GroupList(groups=groups, silent_brokers=sorted(told.silent), next=page.next)
+        return self.respond(answer)
 
 
 class GroupApi(ManagerView):
@@ -204,17 +195,19 @@ class GroupApi(ManagerView):
     @describe(
         summary="Describe a consumer group and its lag",
         access=VIEW,
+        input=MembersQuery,
         answer=_DETAIL,
         tags=["groups"],
+        query=True,
     )
     def get(self, request: ApiRequest, group: str) -> Response:
         """Return members, committed offsets and lag; offsets are null where no leader answered.
 
-        A group of queue workers has no members; every partition is asked for it.
+        A group of queue workers has no members.
         """
-        self.read(request, Nothing)
+        asked = self.read(request, MembersQuery)
         check_group_name(group)
-        return self.respond(describe_group(self.runtime, group))
+        return self.respond(describe_group(self.runtime, group, asked))
 
     @describe(
         summary="Forget a consumer group without members",
@@ -230,11 +223,7 @@ class GroupApi(ManagerView):
         runtime.require_database()
         self.read(request, Nothing)
         check_group_name(group)
-        try:
-            runtime.run(runtime.groups.delete(group), timeout_s=REPORT_LIMIT_S)
-        except GroupNotFound:
-            describe_group(runtime, group)
-        pending = runtime.run(runtime.group_offsets.forget(group), timeout_s=FORGET_LIMIT_S)
+        pending = forget_group(runtime, group)
         return self.respond(
             GroupForgotten(
                 message=f"Group {group!r} forgotten",
@@ -279,35 +268,7 @@ class GroupOffsetsApi(ManagerView):
             address=str(request.META.get("REMOTE_ADDR", "")),
             name="" if request.caller is None else request.caller.holder.name,
         )
-        moving = _move_offsets(runtime, group, asked, by)
-        limit_s = asked.timeout_ms / 1000 + MOVE_MARGIN_S
-        return self.respond(runtime.run(moving, timeout_s=limit_s))
-
-
-def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
-    """Return a group: members from the database, offsets from the partitions' leaders.
-
-    Raises:
-        GroupNotFound: neither knows it.
-    """
-    stored: StoredConsumerGroup | None
-    try:
-        stored = selectors.group_stored(selectors.group_get(name))
-    except GroupNotFound:
-        stored = None
-    topics = None if stored is None else stored.topics_used
-    asking = runtime.group_offsets.ask(name, topics)
-    offsets = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
-    if stored is None and not any(isinstance(one, GroupOffset) for one in offsets.values()):
-        raise GroupNotFound(f"there is no consumer group {name!r}", field="group")
-    return group_detail(name, stored, offsets, heard=runtime.groups.last_heartbeats(name))
-
-
-async def _move_offsets(
-    runtime: ManagerRuntime, group: str, asked: GroupOffsetsReset, by: Asker
-) -> GroupOffsetsMoved:
-    topic = await runtime.find_topic(asked.topic)
-    return await runtime.group_offset_moves.move(group, topic, asked, by=by)
+        return self.respond(move_group(runtime, group, asked, by=by))
 
 
 async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscription:

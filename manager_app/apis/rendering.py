@@ -11,6 +11,7 @@ from manager_app.answers import (
     ReplicaDetail,
     TopicSettings,
     TopicSummary,
+    unix_ms,
 )
 from manager_app.placement.partition_facts import shown_state
 from manager_app.placement.repair_rules import partition_condition, replica_condition
@@ -18,18 +19,12 @@ from myqueue.contract.answers import BrokerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
 
     from http_base.cluster import ReplicaReport
     from manager_app.metadata import MetadataCopy, StoredSettings
     from manager_app.models import Broker, Topic
     from manager_app.placement.partition_facts import ListedPartition, ListedReplica
     from manager_app.placement.repair_rules import ReplicaCondition
-
-
-def unix_ms(time: datetime | None) -> int | None:
-    """Return a time as unix_ms since 1970."""
-    return None if time is None else int(time.timestamp() * 1000)
 
 
 def place(metadata: MetadataCopy, broker_id: int) -> BrokerAddress:

@@ -20,11 +20,9 @@ from http_base.cluster import (
     LeaderTransfer,
     PartitionDelete,
     ReportedReplicas,
-    WorkGroups,
 )
 from http_base.tasks import cancel, gather_bounded, spawn
 from manager_app.brokers.client import BrokerCall
-from manager_app.models import BrokerState
 from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.answers import Done
 from myqueue.contract.errors import QueueError
@@ -266,27 +264,6 @@ class OrderSender:
             reports += answer.partitions if answer else []
             after = answer.next if answer else None
         return reports
-
-    async def ask_work_groups(self) -> dict[str, list[str]]:
-        """Ask all live brokers for the groups of queue workers, which are not in the database.
-
-        Returns:
-            Name of a group -> its topics, sorted, of the leaders that answered.
-        """
-        living = [
-            broker.broker_id
-            for broker in self._metadata.current.brokers.values()
-            if broker.state in (BrokerState.ALIVE, BrokerState.STOPPING)
-        ]
-        call = BrokerCall("GET", "/groups")
-        answers = await asyncio.gather(
-            *(self._ask(broker_id, call, WorkGroups) for broker_id in living)
-        )
-        found: dict[str, set[str]] = {}
-        for answer in answers:
-            for name, topics in answer.groups.items() if answer else ():
-                found.setdefault(name, set()).update(topics)
-        return {name: sorted(topics) for name, topics in sorted(found.items())}
 
     async def _ask(self, broker_id: int, call: BrokerCall, answer_type: type[_A]) -> _A | None:
         """Return a broker's answer, or None when none comes while the caller can wait."""

@@ -66,13 +66,14 @@ class GroupOffsetCalls:
         self._calls = calls
 
     async def ask(
-        self, group: str, topics: Collection[str] | None = None
+        self, group: str, topics: Collection[str] | None = None, *, age: bool = False
     ) -> dict[TopicPartition, GroupOffset | Unsaid]:
         """Ask for the committed offset, lag and generation of a group in each partition.
 
         Args:
             group: its name.
             topics: names of topics; unknown ones are left out. None: all.
+            age: ask for the age of the oldest message left, too.
 
         Returns:
             The answer of each partition's leader, or why there is none.
@@ -85,7 +86,9 @@ class GroupOffsetCalls:
         async def ask(one: PartitionMetadata) -> None:
             where = TopicPartition(one.topic, one.index)
             try:
-                found[where] = await self._calls.call(_offsets_call(one, group), GroupOffset)
+                found[where] = await self._calls.call(
+                    _offsets_call(one, group, age=age), GroupOffset
+                )
             except GroupNotFound:
                 found[where] = Unsaid.NOT_THERE
             except QueueError as error:
@@ -173,12 +176,12 @@ class GroupOffsetCalls:
         return [one for name in names if name in present for one in present[name].partitions]
 
 
-def _offsets_call(partition: PartitionMetadata, group: str) -> PartitionCall:
+def _offsets_call(partition: PartitionMetadata, group: str, *, age: bool) -> PartitionCall:
     return PartitionCall(
         partition,
         "GET",
         "/offsets",
-        asdict(Offsets(topic=partition.topic, partition=partition.index, group=group)),
+        asdict(Offsets(topic=partition.topic, partition=partition.index, group=group, age=age)),
         timeout_ms=ASK_TIMEOUT_MS,
         repeatable=True,
     )

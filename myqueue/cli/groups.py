@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     import argparse
 
 MEMBER_COLUMNS = ("MEMBER", "PARTITIONS")
+GROUP_COLUMNS = ("GROUP", "KIND", "MEMBERS", "TOPICS", "LAG", "SECONDS")
+WORK_COLUMNS = ("VISIBLE", "IN_FLIGHT", "DELAYED", "DEAD")
 PARTITION_COLUMNS = ("TOPIC", "PARTITION", "MEMBER", "OFFSET", "HIGH_WATERMARK", "LAG", "UNSETTLED")
 MOVE_COLUMNS = ("PARTITION", "BEFORE", "AFTER", "MOVED")
 _MOVED = {True: "yes", False: "no", None: "unknown"}
-LAG_COLUMNS = ("TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES")
+LAG_COLUMNS = ("TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES", "SECONDS")
 
 
 def show_groups(options: argparse.Namespace) -> None:
-    """Print the names of all groups; or one with its members and partitions, or delete it."""
+    """Print the names of all groups, or how far they are; show one group, or delete it."""
     if options.delete and options.group is None:
         options.refuse("give the group to delete")
     with Client(options.address) as client:
@@ -28,11 +30,29 @@ def show_groups(options: argparse.Namespace) -> None:
             client.delete_group(options.group)
         elif options.group is not None:
             _show_group(client.describe_group(options.group), as_json=options.json)
+        elif options.long:
+            _show_all(client.describe_groups(), as_json=options.json)
         elif options.json:
             print_line(json.dumps(client.list_groups()))
         else:
             for group in client.list_groups():
                 print_line(group)
+
+
+def _show_all(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    columns = (*GROUP_COLUMNS, *WORK_COLUMNS)
+    if not as_json:
+        print_line(*columns)
+    for row in rows:
+        topics = row["topics"] if as_json else ",".join(row["topics"]) or "-"
+        counts = [row[column.lower()] for column in WORK_COLUMNS]
+        fields = (row["group"], row["kind"], row["members"], topics, row["lag"], _seconds(row))
+        print_row(columns, (*fields, *counts), as_json=as_json)
+
+
+def _seconds(row: dict[str, Any]) -> float | None:
+    """Return the age of the oldest message left, in seconds."""
+    return None if row["age_ms"] is None else row["age_ms"] / 1000
 
 
 def reset_group(options: argparse.Namespace) -> None:
@@ -66,7 +86,7 @@ def _show_moves(rows: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def show_group_lag(options: argparse.Namespace) -> None:
-    """Print a line per partition: where the group is, and how many messages it is behind."""
+    """Print a line per partition: where the group is, and how far behind, in messages and time."""
     with Client(options.address) as client:
         rows = client.describe_group(options.group)["partitions"]
     if not options.json:
@@ -75,7 +95,7 @@ def show_group_lag(options: argparse.Namespace) -> None:
         if options.topic not in (None, row["topic"]):
             continue
         fields = (row["topic"], row["partition"], row["offset"], row["high_watermark"], row["lag"])
-        print_row(LAG_COLUMNS, fields, as_json=options.json)
+        print_row(LAG_COLUMNS, (*fields, _seconds(row)), as_json=options.json)
 
 
 def _show_group(described: dict[str, Any], *, as_json: bool) -> None:

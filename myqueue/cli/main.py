@@ -102,6 +102,7 @@ COMMAND_EXAMPLES = {
 """,
     "groups": """
   myqueue groups
+  myqueue groups --long
   myqueue groups billing --json
   myqueue groups billing --delete
 """,
@@ -308,6 +309,7 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
 def _add_groups(command: Callable[..., Any]) -> None:
     groups = command("groups", "List the consumer groups, or show one.")
     groups.add_argument("group", nargs="?", metavar="GROUP")
+    groups.add_argument("--long", action="store_true", help="print how far each group is")
     groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
     groups.add_argument("--json", action="store_true", help="print the manager's answer")
     _add_reset(command("groups reset", "Move a group's offsets in a topic, while nobody reads."))

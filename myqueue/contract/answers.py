@@ -201,7 +201,12 @@ class GroupCommitted(Success, frozen=True):
 
 
 class GroupOffset(Success, frozen=True):
-    """Committed offset and lag of a group; `unsettled` and `dead` count messages of workers."""
+    """Committed offset and lag of a group; `unsettled` and `dead` count messages of workers.
+
+    `visible`, `in_flight` and `delayed` do, too: what a worker would get now, what is out with one,
+    and what was given back and is not due yet. `age_ms` is asked for with `age`: of the oldest
+    message left, 0 when nothing is left, null when it cannot be told at the moment.
+    """
 
     topic: str
     partition: int
@@ -213,6 +218,10 @@ class GroupOffset(Success, frozen=True):
     lag: int
     unsettled: int
     dead: int
+    visible: int = 0
+    in_flight: int = 0
+    delayed: int = 0
+    age_ms: int | UnsetType | None = UNSET
 
 
 class OffsetMove(AnswerPart, frozen=True):

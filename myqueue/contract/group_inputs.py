@@ -135,11 +135,15 @@ class GroupOffsetsReset(Input, frozen=True):
 
 
 class Offsets(Input, frozen=True):
-    """GET /offsets, on a broker and on a manager: where a group is in a partition."""
+    """GET /offsets, on a broker and on a manager: where a group is in a partition.
+
+    With `age` also how old the oldest message left is, for which its batch is read.
+    """
 
     topic: TopicName
     partition: PartitionIndex
     group: GroupName
+    age: bool = False
     token: str | None = None
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 

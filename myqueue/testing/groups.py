@@ -35,6 +35,7 @@ from myqueue.contract.inputs import read_input
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import GroupState, Subscription, TopicShape
+from myqueue.testing.partition import COUNTED
 from myqueue.testing.state import decoded
 
 if TYPE_CHECKING:
@@ -142,10 +143,30 @@ class MemoryGroups:
             return {"groups": names}
         states = {name: self.by_name.get(name, MemoryGroup()).state for name in names}
         rows = [
-            {"group": name, "generation": state.generation, "members": len(state.members)}
+            {
+                "group": name,
+                "kind": "workers" if name in of_workers else "consumers",
+                "generation": state.generation,
+                "members": len(state.members),
+                **self._figures(name),
+            }
             for name, state in states.items()
         ]
         return {"groups": rows}
+
+    def _figures(self, name: str) -> dict[str, Any]:
+        """Return the topics of a group, and what its partitions have together."""
+        now_ms = self._state.now_ms()
+        known = [(topic, one) for topic, _, one in self._partitions() if one.knows_group(name)]
+        places = [one.group_place(name, now_ms) for _, one in known]
+        return {
+            "topics": sorted({topic for topic, _ in known}),
+            "age_ms": max((place["age_ms"] for place in places), default=None),
+            **{
+                figure: sum(place[figure] for place in places) if places else None
+                for figure in ("lag", *COUNTED, "dead")
+            },
+        }
 
     def _describe(self, name: str, request: Request) -> dict[str, Any]:
         known = any(one.knows_group(name) for _, _, one in self._partitions())
@@ -174,7 +195,7 @@ class MemoryGroups:
                     "topic": topic,
                     "partition": index,
                     "member_id": state.holders.get(TopicPartition(topic, index)),
-                    **partition.group_place(name),
+                    **partition.group_place(name, self._state.now_ms()),
                 }
                 for topic, index, partition in sorted(self._partitions(), key=lambda one: one[:2])
                 if topic in topics
@@ -263,11 +284,14 @@ class MemoryGroups:
         if not partition.knows_group(call.group):
             raise GroupNotFound(f"group {call.group!r} never read {call.topic}/{call.partition}")
         generation, _ = partition.group_offsets.get(call.group, (0, 0))
+        place = partition.group_place(call.group, self._state.now_ms())
+        if not call.age:
+            del place["age_ms"]
         return {
             "topic": call.topic,
             "partition": call.partition,
             "group": call.group,
             "generation": generation,
             "log_start_offset": 0,
-            **partition.group_place(call.group),
+            **place,
         }

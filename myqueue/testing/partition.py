@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from myqueue.contract.group_inputs import GroupOffsetsReset, OffsetsCommit
     from myqueue.contract.records import BatchHeader
 
+COUNTED = ("visible", "in_flight", "delayed")
+
 
 class MemoryPartition:
     """Batches, cursors, groups, and the tables that recognise repetitions.
@@ -191,21 +193,25 @@ class MemoryPartition:
         """Tell whether the partition knows a group of this name, of members or of workers."""
         return name in self.group_offsets or name in self.works
 
-    def group_place(self, name: str) -> dict[str, Any]:
-        """Return offset, lag and counts of a group; offset and lag are None for an unknown one."""
+    def group_place(self, name: str, now_ms: int) -> dict[str, Any]:
+        """Return offset, lag, counts and age of a group; the first are None for an unknown one."""
         end, work = len(self.records), self.works.get(name)
-        offset, settled_above, counts = None, 0, {"unsettled": 0, "dead": 0}
+        offset, settled_above = None, 0
+        counts = dict.fromkeys(("unsettled", "dead", *COUNTED), 0)
         if work is not None:
             offset, settled_above = work.offset, work.settled_above
-            counts = {"unsettled": len(work.unsettled), "dead": len(work.dead)}
+            counts = {"unsettled": len(work.unsettled), **work.counts(now_ms, end=end)._asdict()}
         elif name in self.group_offsets:
             offset = self.group_offsets[name][1]
         lag = None if offset is None else end - offset - settled_above
-        return {"offset": offset, "high_watermark": end, "lag": lag, **counts}
+        place = {"offset": offset, "high_watermark": end, "lag": lag, **counts}
+        if lag is not None:
+            place["age_ms"] = max(0, now_ms - self.append_times[offset or 0]) if lag else 0
+        return place
 
     def wanted(self, name: str, reset: GroupOffsetsReset) -> tuple[int | None, int]:
         """Return where a group is, None where it is not yet, and where a reset means it to be."""
-        place = GroupPlaceBefore(self.group_place(name)["offset"], 0, len(self.records))
+        place = GroupPlaceBefore(self.group_place(name, 0)["offset"], 0, len(self.records))
         at_time = None if reset.timestamp is None else self.offset_by_time(reset.timestamp)
         return place.offset, wanted_offset(reset, place, at_time=at_time)
 

@@ -181,22 +181,36 @@ class Administration:
         return {int(partition): int(size) for partition, size in sizes.items()}
 
     def list_groups(self) -> list[str]:
-        """Return the names of the consumer groups."""
+        """Return the names of the groups, of consumers and of queue workers."""
         return self._list("groups")
+
+    def describe_groups(self) -> list[dict[str, Any]]:
+        """Return the groups, each with `kind`, `members` (a number), `topics`, and how far it is.
+
+        That is `lag` in messages and `age_ms` of the oldest of them, and how many messages of
+        workers are `visible`, `in_flight`, `delayed` and `dead`; None where no broker told.
+        """
+        return self._list("groups", detail="1")
 
     def describe_group(self, group: str) -> dict[str, Any]:
         """Return a group's generation, members, and where it is in each partition.
 
         Returns:
-            `group`, `generation`, `members` (each with `member_id`, `topics`, `assignment`,
-            `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with `topic`,
-            `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `unsettled`, `dead`; None
-            where nobody has it or the partition does not answer).
+            `group`, `kind`, `generation`, `members` (each with `member_id`, `topics`,
+            `assignment`, `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with
+            `topic`, `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `age_ms`, and of
+            workers `unsettled`, `visible`, `in_flight`, `delayed` and `dead`; None where nobody has
+            it or the partition does not answer).
 
         Raises:
             GroupNotFound: there is none.
         """
-        return self._call("GET", group_path(group))
+        described: dict[str, Any] = self._call("GET", group_path(group))
+        while described.get("next") is not None:
+            page = self._call("GET", f"{group_path(group)}?after={quote(described['next'])}")
+            described["members"] += page["members"]
+            described["next"] = page["next"]
+        return described
 
     def reset_group(
         self,

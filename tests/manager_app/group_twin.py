@@ -24,6 +24,8 @@ class CommittedTwin:
     offset: int = 0
     unsettled: int = 0
     dead: int = 0
+    age_ms: int = 0
+    """Of the oldest message left."""
 
 
 @dataclass

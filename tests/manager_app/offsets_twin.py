@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.manager_app.broker_twin import BrokerTwin
 
 FIELDS_OF_A_PLACE = {"topic", "partition", "group", "timeout_ms"}
+ASKED = {*FIELDS_OF_A_PLACE, "age"}
 
 
 class OffsetsPart:
@@ -30,7 +31,7 @@ class OffsetsPart:
         return [
             web.post("/cursors/reset", self._cursor_reset),
             web.get("/offsets", self._offsets),
-            web.get("/groups", self._work_groups),
+            web.get("/groups", self._standings),
             web.post("/groups/forget", self._group_forget),
         ]
 
@@ -50,7 +51,7 @@ class OffsetsPart:
         return {"topic": call.topic, "partition": call.partition, "offset": offset}
 
     async def _offsets(self, request: web.Request) -> dict[str, Any]:
-        assert request[FIELDS].keys() == FIELDS_OF_A_PLACE
+        assert request[FIELDS].keys() == ASKED
         call = read_input(Offsets, {}, request[FIELDS])
         group = self.broker.led(request[FIELDS])
         known = group.offsets.get(call.group)
@@ -67,16 +68,33 @@ class OffsetsPart:
             "lag": len(group.records) - known.offset,
             "unsettled": known.unsettled,
             "dead": known.dead,
+            "in_flight": known.unsettled,
+            **({"age_ms": known.age_ms} if call.age else {}),
         }
 
-    async def _work_groups(self, request: web.Request) -> dict[str, Any]:
-        found: dict[str, list[str]] = {}
-        for group in self.broker.cluster.groups.values():
-            if group.leader == self.broker.broker_id:
-                for name, known in group.offsets.items():
-                    if not known.generation:
-                        found.setdefault(name, []).append(group.order.topic)
-        return {"groups": found}
+    async def _standings(self, request: web.Request) -> dict[str, Any]:
+        """Tell each partition by itself; a broker tells those of a topic together."""
+        led = [
+            group
+            for group in self.broker.cluster.groups.values()
+            if group.leader == self.broker.broker_id
+        ]
+        return {
+            "standings": [
+                {
+                    "group": name,
+                    "topic": group.order.topic,
+                    "is_workers": not known.generation,
+                    "partitions": 1,
+                    "lag": len(group.records) - known.offset,
+                    "in_flight": known.unsettled,
+                    "dead": known.dead,
+                    "age_ms": known.age_ms,
+                }
+                for group in led
+                for name, known in group.offsets.items()
+            ]
+        }
 
     async def _group_forget(self, request: web.Request) -> dict[str, Any]:
         fields = request[FIELDS]

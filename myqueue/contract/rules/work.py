@@ -81,6 +81,20 @@ DONE = Outcome(done=True)
 UNKNOWN = Outcome(done=False, reason="unknown")
 SUPERSEDED = Outcome(done=False, reason="superseded")
 
+
+class WorkCounts(NamedTuple):
+    """How many messages of a group are in each state, in one partition."""
+
+    visible: int
+    """A worker would get them now: never delivered, or due for redelivery."""
+    in_flight: int
+    """Out with a worker."""
+    delayed: int
+    """Given back, and not due yet."""
+    dead: int
+    """Delivered as often as allowed, and not in the dead-letter topic yet."""
+
+
 WorkRow = tuple[int, int, int, str, int, list[tuple[int, int, int]], list[tuple[int, int]]]
 """(origin, next offset, delivery limit, dead-letter topic, missed, unsettled, dead)."""
 
@@ -107,6 +121,9 @@ class Work:
         """Offset -> number of its last delivery."""
         self.missed = 0
         """Messages that retention deleted before they were settled, since `tell_missed`."""
+        self._given_back: set[int] = set()
+        """Offsets that wait out the delay of a nack, to tell people of them. It is not in
+        snapshots: one that was given back before counts as in flight until it comes again."""
         self._coming_back = RedeliveryTimes()
         self._last_chances = RedeliveryTimes()
         """Of the messages that are dead when this delivery times out."""
@@ -130,6 +147,26 @@ class Work:
     def has_last_chances(self) -> bool:
         """Tell whether a message will be dead when its visibility timeout is over."""
         return len(self._last_chances) > 0
+
+    def counts(self, clock_ms: int, *, end: int) -> WorkCounts:
+        """Return how many messages are in each state; it looks at each one that is out.
+
+        Args:
+            clock_ms: the partition clock.
+            end: the high watermark.
+        """
+        due = delayed = 0
+        for offset, attempt in self.unsettled.items():
+            if attempt.visible_at_ms <= clock_ms:
+                due += 1
+            elif offset in self._given_back:
+                delayed += 1
+        return WorkCounts(
+            visible=max(0, end - self.next_offset) + due,
+            in_flight=len(self.unsettled) - due - delayed,
+            delayed=delayed,
+            dead=len(self.dead),
+        )
 
     # --- what a leader would do -------------------------------------------------------------
 
@@ -309,15 +346,19 @@ class Work:
             return Outcome(done=True, reason="dead")
         else:
             self._put(offset, Attempt(attempt, visible_at_ms))
+            if kind is SettleKind.NACK:
+                self._given_back.add(offset)
         return DONE
 
     def _put(self, offset: int, attempt: Attempt) -> None:
         self.unsettled[offset] = attempt
+        self._given_back.discard(offset)
         self._index(offset, attempt)
 
     def _take(self, offset: int) -> Attempt:
         self._coming_back.remove(offset)
         self._last_chances.remove(offset)
+        self._given_back.discard(offset)
         return self.unsettled.pop(offset)
 
     def _index(self, offset: int, attempt: Attempt) -> None:

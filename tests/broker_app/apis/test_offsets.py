@@ -43,6 +43,9 @@ async def test_member_learns_where_to_start_and_commits(filled: Api) -> None:
         "lag": 1,
         "unsettled": 0,
         "dead": 0,
+        "visible": 0,
+        "in_flight": 0,
+        "delayed": 0,
     }
 
 

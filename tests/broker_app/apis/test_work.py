@@ -63,12 +63,14 @@ async def test_groups_of_workers_are_named_to_the_cluster_where_they_are_led(
     filled: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
     await filled.post("/offsets/commit", topic="logs", partition=0, group="readers", generation=1)
-    assert (await filled.get("/groups")).json["groups"] == {}
     await filled.post(RECEIVE, **CALL)
-    assert (await filled.get("/groups")).json["groups"] == {"workers": ["logs"]}
+    readers, workers = (await filled.get("/groups")).json["standings"]
+    assert (readers["group"], readers["is_workers"], readers["lag"]) == ("readers", False, 3)
+    assert (workers["group"], workers["topic"], workers["is_workers"]) == ("workers", "logs", True)
+    assert (workers["visible"], workers["in_flight"], workers["lag"]) == (2, 1, 3)
     assert failure(await filled.get("/groups", token_of("consumer", 5)))[0] == 401
     engine.lose(replica)
-    assert (await filled.get("/groups")).json["groups"] == {}
+    assert (await filled.get("/groups")).json["standings"] == []
 
 
 async def test_no_message_is_a_success(api: Api) -> None:
@@ -109,6 +111,10 @@ async def test_the_state_of_a_group_of_workers_is_told(filled: Api, failure: Any
     await filled.post("/messages/ack", **CALL, receipts=[first])
     told = (await filled.get("/offsets", **CALL)).json
     assert (told["offset"], told["lag"], told["unsettled"], told["dead"]) == (2, 1, 0, 1)
+    assert (told["visible"], told["in_flight"], told["delayed"]) == (0, 0, 0)
+    assert "age_ms" not in told
+    told = (await filled.get("/offsets", **CALL, age=True)).json
+    assert told["age_ms"] > 1_000_000, "of a message that was stored in 1970"
 
 
 async def test_members_and_workers_keep_out_of_each_others_groups(

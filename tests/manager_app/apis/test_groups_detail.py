@@ -30,9 +30,10 @@ async def test_a_group_tells_its_members_offsets_and_lag(busy):
     producer = await busy.producer()
     for _ in range(3):
         await busy.produce(producer, "x", partition=1)
-    busy.twins.group("logs", 1).offsets["billing"] = CommittedTwin(1, offset=1)
+    busy.twins.group("logs", 1).offsets["billing"] = CommittedTwin(1, offset=1, age_ms=9_000)
     detail = await busy.get("/groups/billing")
-    assert (detail["group"], detail["generation"]) == ("billing", 1)
+    assert (detail["group"], detail["kind"]) == ("billing", "consumers")
+    assert (detail["generation"], detail["member_count"], detail["next"]) == (1, 1, None)
     (member,) = detail["members"]
     assert member == {
         "member_id": reader.member_id,
@@ -50,10 +51,28 @@ async def test_a_group_tells_its_members_offsets_and_lag(busy):
         "lag": 2,
         "unsettled": 0,
         "dead": 0,
+        "visible": 0,
+        "in_flight": 0,
+        "delayed": 0,
+        "age_ms": 9_000,
     }
     assert [part["lag"] for part in detail["partitions"]] == [None, 2, None, None]
     (summary,) = (await busy.get("/groups?detail=1"))["groups"]
     assert (summary["group"], summary["members"], summary["topics"]) == ("billing", 1, ["logs"])
+    assert (summary["lag"], summary["age_ms"]) == (2, 9_000)
+
+
+async def test_members_come_in_pages_by_id_and_only_the_first_has_the_partitions(busy):
+    readers = [Reader(busy) for _ in range(5)]
+    for reader in readers:
+        await reader.join()
+    ids = sorted(reader.member_id for reader in readers)
+    first = await busy.get("/groups/billing?limit=2")
+    assert ([one["member_id"] for one in first["members"]], first["next"]) == (ids[:2], ids[1])
+    assert (first["member_count"], len(first["partitions"])) == (5, 4)
+    second = await busy.get(f"/groups/billing?limit=3&after={first['next']}")
+    assert ([one["member_id"] for one in second["members"]], second["next"]) == (ids[2:], None)
+    assert second["partitions"] == []
 
 
 async def test_a_partition_that_does_not_answer_is_null_and_holds_up_no_other(quiet):
@@ -95,9 +114,13 @@ async def test_groups_of_queue_workers_are_listed_among_the_others(busy):
     workers, readers = (await busy.get("/groups?detail=1"))["groups"]
     assert (workers["kind"], workers["topics"]) == ("workers", ["logs", "mails"])
     assert (workers["members"], workers["created_at"]) == (0, None)
-    assert (readers["kind"], readers["members"]) == ("consumers", 1)
-    await busy.twins.by_id(busy.twins.group("logs", 2).leader).stop()
-    assert "a-workers" in (await busy.get("/groups"))["groups"], "the other leaders know it"
+    assert (workers["in_flight"], workers["dead"]) == (6, 0)
+    assert (readers["kind"], readers["members"], readers["lag"]) == ("consumers", 1, None)
+    stopped = busy.twins.group("logs", 2).leader
+    await busy.twins.by_id(stopped).stop()
+    listed = await busy.get("/groups")
+    assert "a-workers" in listed["groups"], "the other leaders know it"
+    assert listed["silent_brokers"] == [stopped]
 
 
 async def test_the_admin_names_them_too(busy):

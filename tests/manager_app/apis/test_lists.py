@@ -209,7 +209,7 @@ async def test_groups_of_both_kinds_are_on_the_same_pages_in_the_order_of_bytes(
 
 async def test_groups_of_consumers_alone_are_listed_without_asking_a_broker(site, monkeypatch):
     await store(site, MAKERS["groups"])
-    monkeypatch.setattr(site.runtime.orders, "ask_work_groups", None)
+    monkeypatch.setattr(site.runtime.standings, "ask", None)
     assert len((await site.get("/groups?kind=consumers"))["groups"]) == 1
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from http_base.cluster import ReplicaReport
 from manager_app import selectors
-from manager_app.apis.rendering import partition_detail, unix_ms
+from manager_app.answers import unix_ms
+from manager_app.apis.rendering import partition_detail
 from manager_app.models import Broker, BrokerState, Partition, Replica, Topic
 
 

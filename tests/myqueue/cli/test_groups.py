@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from myqueue import Consumer, Producer
+from myqueue import Consumer, Producer, Worker
 from myqueue.cli.main import main
 from myqueue.testing.queue import InMemoryQueue
 from myqueue.transport.administration import Administration
@@ -54,14 +54,40 @@ def test_groups_are_listed_shown_and_deleted(
     assert main(["groups", "g", *at]) == 1
 
 
+def test_the_long_list_says_how_far_groups_of_both_kinds_are(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--address", queue.address)
+    with (
+        Consumer("logs", queue.address, group="g") as consumer,
+        Worker("logs", queue.address, "w") as worker,
+    ):
+        consumer.poll(1, partition=1)
+        consumer.commit()
+        [delivery] = worker.receive(1)
+        rows = run(capsys, "groups", "--long", *at)
+        assert rows[0][:6] == ["GROUP", "KIND", "MEMBERS", "TOPICS", "LAG", "SECONDS"]
+        assert rows[0][6:] == ["VISIBLE", "IN_FLIGHT", "DELAYED", "DEAD"]
+        readers, workers = rows[1:]
+        assert readers[:4] == ["g", "consumers", "1", "logs"]
+        assert workers[:5] == ["w", "workers", "0", "logs", "3"]
+        assert workers[6:] == ["2", "1", "0", "0"]
+        worker.nack(delivery, delay=60)
+        told = run(capsys, "groups", "--long", "--json", *at)
+        row = json.loads(told[1][0])
+        assert (row["visible"], row["in_flight"], row["delayed"]) == (2, 0, 1)
+
+
 def test_lag_of_a_group(queue: InMemoryQueue, capsys: pytest.CaptureFixture[str]) -> None:
     at = ("--address", queue.address)
     with Consumer("logs", queue.address, group="g") as consumer:
         consumer.poll(1, partition=1)
         consumer.commit()
         rows = run(capsys, "lag", "--group", "g", *at)
-        assert rows[0] == ["TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES"]
-        assert rows[2] == ["logs", "1", "1", "3", "2"]
+        head = ["TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES", "SECONDS"]
+        assert rows[0] == head
+        assert rows[2][:-1] == ["logs", "1", "1", "3", "2"]
+        assert 0 <= float(rows[2][-1]) < 600
         assert len(run(capsys, "lag", "other", "--group", "g", *at)) == 1
         last = run(capsys, "lag", "logs", "--group", "g", "--json", *at)[-1]
         assert json.loads(last[0])["messages"] == 2

@@ -387,16 +387,23 @@ async def test_cursors_open_where_they_are_told_and_move_from_where_they_were(
 async def test_a_group_commits_is_asked_about_and_forgotten(manager: Manager) -> None:
     await manager.produce("a", "b", "c")
     place = {**LOGS, "group": "g"}
-    assert await manager.refusal("GET", "/offsets", **place, **IN_TIME) == "GROUP_NOT_FOUND"
+    assert (
+        await manager.refusal("GET", "/offsets", **place, **IN_TIME, age=False) == "GROUP_NOT_FOUND"
+    )
     done = await manager.ask("POST", "/offsets/commit", **place, generation=1, offset=2)
     assert (done["generation"], done["offset"], done["missed"]) == (1, 2, 0)
-    known = await manager.ask("GET", "/offsets", **place, **IN_TIME)
+    known = await manager.ask("GET", "/offsets", **place, **IN_TIME, age=False)
     assert (known["generation"], known["offset"], known["lag"]) == (1, 2, 1)
     assert (known["high_watermark"], known["log_start_offset"]) == (3, 0)
     assert (known["unsettled"], known["dead"]) == (0, 0)
-    assert (await manager.ask("GET", "/groups"))["groups"] == {}
+    told = (await manager.ask("GET", "/groups"))["standings"]
+    assert [(one["group"], one["topic"], one["lag"], one["is_workers"]) for one in told] == [
+        ("g", "logs", 1, False)
+    ]
     await manager.ask("POST", "/groups/forget", **place, **IN_TIME)
-    assert await manager.refusal("GET", "/offsets", **place, **IN_TIME) == "GROUP_NOT_FOUND"
+    assert (
+        await manager.refusal("GET", "/offsets", **place, **IN_TIME, age=False) == "GROUP_NOT_FOUND"
+    )
 
 
 async def test_workers_are_handed_messages_with_receipts(manager: Manager) -> None:

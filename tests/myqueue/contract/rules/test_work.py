@@ -19,6 +19,7 @@ from myqueue.contract.rules.work import (
     Receipt,
     SettleKind,
     Work,
+    WorkCounts,
     format_receipt,
     parse_receipts,
 )
@@ -323,3 +324,19 @@ def test_receipts_come_back_as_they_were_and_others_are_refused() -> None:
     for text in ("", "1.2", "1.2.3.4", "-1.2.3", "1.2.x", "1.2.\u0663", "1." + "9" * 19 + ".1"):
         with pytest.raises(ValueError, match=r".*"):
             parse_receipts([text])
+
+
+def test_people_are_told_how_many_messages_are_in_each_state() -> None:
+    work = Work(ORIGIN, 0)
+    work.configure(2, "")
+    receive(work, 0, count=4)
+    work.settle(ACK, [Receipt(ORIGIN, 0, 1)], 10)
+    work.settle(NACK, [Receipt(ORIGIN, 1, 1)], 10, delay_ms=500)
+    assert work.counts(10, end=10) == WorkCounts(visible=6, in_flight=2, delayed=1, dead=0)
+    assert work.counts(100, end=10) == WorkCounts(visible=8, in_flight=0, delayed=1, dead=0)
+    loaded = Work.load(work.row()).counts(100, end=10)
+    assert loaded == WorkCounts(visible=8, in_flight=1, delayed=0, dead=0), "not in snapshots"
+    assert receive(work, 510, count=3) == [(1, 2), (2, 2), (3, 2)]
+    assert work.counts(510, end=10) == WorkCounts(visible=6, in_flight=3, delayed=0, dead=0)
+    work.settle(NACK, [Receipt(ORIGIN, 1, 2)], 520, delay_ms=500)
+    assert work.counts(520, end=10) == WorkCounts(visible=6, in_flight=2, delayed=0, dead=1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from manager_app.apis.group_rendering import group_detail
+from manager_app.groups.descriptions import group_detail
 from manager_app.groups.offsets import Unsaid
 from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.answers import GroupOffset
