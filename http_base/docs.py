@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from django.conf import settings
+from django.apps import apps
 from django.http import HttpResponseRedirect
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -63,7 +63,7 @@ def _refusal(request: HttpRequest) -> HttpResponseBase | None:
     try:
         guard.judge(call, None, {}, request=call.session_request)
     except QueueError as error:
-        has_people = "django.contrib.admin" in settings.INSTALLED_APPS
+        has_people = apps.is_installed("django.contrib.admin")
         if has_people and isinstance(error, UnauthorizedException) and "text/html" in call.accept:
             return HttpResponseRedirect(f"/admin/login/?next={request.path}")
         return failure_response(error, call.accept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.conf import settings
 from django.http import HttpResponse
 from django.utils.html import format_html, format_html_join
@@ -55,7 +56,7 @@ class HomeView(ApiView):
     )
     def get(self, request: Request) -> Response | HttpResponse:
         """Return the links."""
-        paths = {"admin": "/admin/"} if "django.contrib.admin" in settings.INSTALLED_APPS else {}
+        paths = {"admin": "/admin/"} if apps.is_installed("django.contrib.admin") else {}
         paths |= {name: f"/{name}" for name in _LINKS if name != "admin"}
         links = {name: request.build_absolute_uri(path) for name, path in paths.items()}
         server = settings.SPECTACULAR_SETTINGS["TITLE"]

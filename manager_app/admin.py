@@ -13,6 +13,7 @@ from django.forms import ModelForm
 from django.http import HttpResponse
 from django.template import engines
 from django.utils import timezone
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from http_base.access import Role, hash_of
 from manager_app import runtime
@@ -45,11 +46,14 @@ from manager_app.services.access import (
 from manager_app.services.topic import topic_update
 from myqueue.contract.errors import InvalidRequest
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the theme's say nothing of types
+    from django.contrib.admin import ModelAdmin, TabularInline
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
     from myqueue.contract.answers import GroupOffset
+else:
+    from unfold.admin import ModelAdmin, TabularInline
 
 
 _CLIENT_COLUMNS: tuple[str, ...] = ("id", "topic", "state", "last_heartbeat", "registered_at")
@@ -58,7 +62,7 @@ LAG_LIMIT_S = 10.0
 """For the brokers' answers; they have a shorter limit together."""
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Pages of rows that only the manager writes: nobody may add, change or delete one."""
 
     show_full_result_count = False
@@ -106,7 +110,7 @@ class TopicAdmin(ReadOnlyAdmin):
         present = runtime.installed()
         if present is not None and not present.is_primary:
             return False
-        return admin.ModelAdmin.has_change_permission(self, request, obj)
+        return ModelAdmin.has_change_permission(self, request, obj)
 
     def save_model(
         self,
@@ -382,7 +386,7 @@ def _may_write() -> bool:
     return present is None or present.is_primary
 
 
-class TokenRightInline(PrimaryAlone, admin.TabularInline):  # type: ignore[type-arg]
+class TokenRightInline(PrimaryAlone, TabularInline):  # type: ignore[type-arg]
     """What a token may do with topics."""
 
     model = TokenRight
@@ -405,7 +409,7 @@ class ApiTokenForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(PrimaryAlone, admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiTokenAdmin(PrimaryAlone, ModelAdmin):  # type: ignore[type-arg]
     """API tokens; the text of a new one is shown once, by the page that answers the form."""
 
     form = ApiTokenForm
@@ -470,8 +474,12 @@ _PAGE_OF_A_NEW_ONE = """{% extends "admin/base_site.html" %}{% block content %}
 {% endblock %}"""
 
 
-class PeopleAdmin(PrimaryAlone, UserAdmin):  # type: ignore[type-arg]
+class PeopleAdmin(PrimaryAlone, UserAdmin, ModelAdmin):  # type: ignore[type-arg]
     """People; who is no superuser makes none, and leaves those alone that are."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Let superusers alone make superusers."""
@@ -492,7 +500,7 @@ class PeopleAdmin(PrimaryAlone, UserAdmin):  # type: ignore[type-arg]
         return people if _is_superuser(request) else people.filter(is_superuser=False)
 
 
-class GroupsOfPeopleAdmin(PrimaryAlone, GroupAdmin):
+class GroupsOfPeopleAdmin(PrimaryAlone, GroupAdmin, ModelAdmin):  # type: ignore[type-arg]
     """Groups of people."""
 
 

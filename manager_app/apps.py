@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig, apps
+from django.contrib.admin.apps import SimpleAdminConfig
 from django.db.backends.signals import connection_created
 
 
@@ -10,6 +11,7 @@ class ManagerAppConfig(AppConfig):
     """The control plane: topics, partitions, replicas, brokers and clients."""
 
     name = "manager_app"
+    default = True
     verbose_name = "Queue manager"
     default_auto_field = "django.db.models.BigAutoField"
 
@@ -21,3 +23,9 @@ class ManagerAppConfig(AppConfig):
         connection_created.connect(guard, dispatch_uid="manager_app.fence")
         if apps.is_installed("django.contrib.auth"):
             connect(apps)
+
+
+class PeopleConfig(SimpleAdminConfig):
+    """Django's admin in our theme, whose pages `manager_app.console.site` finds."""
+
+    default_site = "unfold.sites.UnfoldAdminSite"

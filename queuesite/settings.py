@@ -52,16 +52,18 @@ _HTTP_APPS = [
     "drf_spectacular_sidecar",
 ]
 _PEOPLE_APPS = [
-    "django.contrib.admin",
+    "manager_app.apps.PeopleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
 ]
+# The theme's templates and site take the places of the admin's, and the console's those of both.
+_MANAGER_APPS = ["manager_app", "unfold.apps.BasicAppConfig", *_PEOPLE_APPS, *_HTTP_APPS]
 _APPS_BY_ROLE = {
-    MANAGER: [*_PEOPLE_APPS, *_HTTP_APPS, "manager_app"],
+    MANAGER: _MANAGER_APPS,
     BROKER: [*_HTTP_APPS, "raft_app", "broker_app"],
-    TEST: [*_PEOPLE_APPS, *_HTTP_APPS, "manager_app", "raft_app", "broker_app"],
+    TEST: [*_MANAGER_APPS, "raft_app", "broker_app"],
 }
 INSTALLED_APPS = ["queuesite", *_APPS_BY_ROLE[QUEUE.role]]
 
@@ -74,6 +76,7 @@ if _WITH_PEOPLE:
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "queuesite.login.LoginThrottle",
+        "manager_app.console.policy.ContentPolicy",
     ]
     AUTHENTICATION_BACKENDS = ["queuesite.login.ThrottledBackend"]
 MIDDLEWARE += ["django.middleware.clickjacking.XFrameOptionsMiddleware"]
@@ -83,6 +86,7 @@ TEMPLATES: list[dict[str, Any]] = [
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
         "OPTIONS": {
+            "libraries": {"console": "manager_app.console.tags"} if _WITH_PEOPLE else {},
             "context_processors": [
                 "django.template.context_processors.request",
                 "queuesite.banner.banner",
@@ -94,7 +98,7 @@ TEMPLATES: list[dict[str, Any]] = [
                     if _WITH_PEOPLE
                     else []
                 ),
-            ]
+            ],
         },
     }
 ]
@@ -198,6 +202,38 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "DISABLE_ERRORS_AND_WARNINGS": False,
+}
+
+# The look of the admin, of which the console is part.
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "queuesite",
+    "SITE_HEADER": "queuesite",
+    "SITE_URL": "/",
+    "SITE_ICON": f"{STATIC_URL}console/logo.svg",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}console/logo.svg"}
+    ],
+    "STYLES": [f"{STATIC_URL}console/console.css"],
+    "SCRIPTS": [f"{STATIC_URL}console/console.js"],
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.8% .013 190)",
+            "100": "oklch(94.8% .032 189)",
+            "200": "oklch(90% .06 188)",
+            "300": "oklch(83% .09 188)",
+            "400": "oklch(74% .105 188)",
+            "500": "oklch(62% .1 189)",
+            "600": "oklch(53% .09 189)",
+            "700": "oklch(46% .079 190)",
+            "800": "oklch(39.5% .066 190)",
+            "900": "oklch(34% .055 190)",
+            "950": "oklch(25% .042 191)",
+        }
+    },
+    "SIDEBAR": {"navigation": "manager_app.console.navigation.navigation"},
 }
 
 LOGGING = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLResolver, include, path
+from django.urls.resolvers import RoutePattern
 
 from http_base.docs import docs_urls
 
 urlpatterns = [
-    path("admin/", admin.site.urls),
+    URLResolver(RoutePattern("admin/"), "manager_app.console.site"),
     *docs_urls,
     path("", include("manager_app.urls")),
 ]

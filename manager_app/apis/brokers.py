@@ -18,9 +18,10 @@ from manager_app.answers import (
 from manager_app.apis import remembered
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_summary
+from manager_app.brokers import leaving
 from manager_app.brokers.reports import take_report
 from manager_app.inputs import BrokersQuery, BrokerUpdate, Nothing
-from manager_app.services.broker import broker_create, broker_delete, broker_keep
+from manager_app.services.broker import broker_create
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import BrokerCreate
 
@@ -111,12 +112,8 @@ class BrokerApi(ManagerView):
 
         409 BROKER_NOT_EMPTY when the other brokers cannot take them.
         """
-        self.runtime.require_database()
         self.read(request, Nothing)
-        replicas = broker_delete(broker_id)
-        if not replicas:
-            self.runtime.broker_heartbeats.forget(broker_id)
-        self.runtime.metadata.refresh()
+        replicas = leaving.drain(self.runtime, broker_id)
         done = "is being emptied" if replicas else "removed"
         return self.respond(
             BrokerLeaving(
@@ -140,8 +137,7 @@ class BrokerApi(ManagerView):
                 f"draining can only be set to false: DELETE /brokers/{broker_id} empties it",
                 field="draining",
             )
-        broker = broker_keep(broker_id)
-        self.runtime.metadata.refresh()
+        broker = leaving.keep(self.runtime, broker_id)
         return self.respond(
             BrokerStays(
                 message=f"Broker {broker_id} stays", broker_id=broker_id, draining=broker.draining

@@ -1,0 +1,72 @@
+"""URLs of the console; included at `admin/` before the admin's own.
+
+A module of `pages/` is imported by the first request for one of its pages, so that the start of a
+manager waits for none.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from django.urls import path
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
+
+    from manager_app.console.actions import Action
+
+app_name = "console"
+
+
+def show(route: str, module: str, function: str, *, name: str) -> URLPattern:
+    """Return the URL of a page.
+
+    Args:
+        route: under `/admin/`.
+        module: of the page.
+        function: in it.
+        name: of the URL in this namespace.
+    """
+
+    def view(request: HttpRequest, **parts: Any) -> HttpResponse:
+        answer: HttpResponse = getattr(import_module(module), function)(request, **parts)
+        return answer
+
+    return path(route, view, name=name)
+
+
+def act(route: str, module: str, action: str, *, name: str) -> URLPattern:
+    """Return the URL of an action.
+
+    Args:
+        route: under `/admin/`.
+        module: of the page where it starts.
+        action: its class there.
+        name: of the URL in this namespace.
+    """
+
+    def find() -> type[Action]:
+        found: type[Action] = getattr(import_module(module), action)
+        return found
+
+    def view(request: HttpRequest, **parts: Any) -> HttpResponse:
+        return find().view(request, **parts)
+
+    view.action = find  # type: ignore[attr-defined]  # for the tag that shows its button
+    return path(route, view, name=name)
+
+
+OVERVIEW = "manager_app.console.pages.overview"
+BROKERS = "manager_app.console.pages.brokers"
+RECORDS = "manager_app.console.pages.records"
+
+urlpatterns = [
+    show("", OVERVIEW, "overview", name="overview"),
+    show("brokers/", BROKERS, "brokers", name="brokers"),
+    show("brokers/<int:broker_id>/", BROKERS, "broker", name="broker"),
+    act("brokers/<int:broker_id>/drain/", BROKERS, "DrainBroker", name="broker_drain"),
+    act("brokers/<int:broker_id>/undrain/", BROKERS, "UndrainBroker", name="broker_undrain"),
+    show("records/", RECORDS, "records", name="records"),
+]
