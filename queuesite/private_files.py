@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from broker_app.secret_proof import PROOF_NAME
 from queuesite.cluster_directory import OWN_NAMES as CLUSTER_NAMES
 from queuesite.conf import DATA_ROOT, SECRET_FILE
+from queuesite.dumps import DUMP_NAME
+from queuesite.dumps import LOCK_NAME as PROCESS_LOCK_NAME
 from raft_app.storage.sqlite.database import FILE_NAME
 from raft_app.storage.sqlite.directory import LOCK_NAME
 from raft_app.storage.sqlite.manifest import MANIFEST_NAME
@@ -32,7 +34,7 @@ MANAGER_DATABASE = "manager.sqlite3"
 _SQLITE = "(-wal|-shm|-journal)?"
 _EVERYWHERE = (
     rf"{re.escape(LOCK_NAME)}|{re.escape(SECRET_FILE)}(\.\w+\.new)?|{re.escape(PROBE_NAME)}"
-    "|lost[+]found"
+    rf"|lost[+]found|{DUMP_NAME.pattern}|{PROCESS_LOCK_NAME.pattern}"
 )
 BROKER_NAMES = re.compile(
     rf"{_EVERYWHERE}|{re.escape(FILE_NAME)}{_SQLITE}|{MANIFEST_NAME}(\.new)?|{MARKER_NAME}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from http_base.tasks import spawn
 from http_base.worker_threads import WorkerThreads
 from queuesite.connections import ConnectionLimits
+from queuesite.dumps import Dumps
 from queuesite.serving import HttpServer
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ServerProcess:
         self._part = part
         self._make_app = make_app
         self._celery = celery
+        self._dumps = Dumps(config)
         self._threads = WorkerThreads(REQUEST_THREADS_MAX, name="request")
         self._http = HttpServer(
             host=config.bind_host,
@@ -101,6 +103,13 @@ class ServerProcess:
             Exception: whatever the part's start raises.
         """
         self._http.bind()
+        self._dumps.start()
+        try:
+            return await self._run(announce)
+        finally:
+            self._dumps.stop()
+
+    async def _run(self, announce: Callable[[str], None]) -> int:
         app = self._make_app(self._threads)
         gc.freeze()  # what is imported stays
         gc.enable()  # `manage.py` keeps it from looking through every import
@@ -113,6 +122,7 @@ class ServerProcess:
         if not starting.done():
             return await self._give_up(starting)
         await self._finish_start(starting, app)
+        self._dumps.show()
         announce(self._part.describe())
         failure = self._part.failure()
         failures = [self._http.ended, *([] if failure is None else [failure])]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from myqueue import Consumer, Producer
-from tests.cluster.processes import Cluster, create_topic, wait_until
+from tests.cluster.processes import ROOT, Cluster, create_topic, inherited, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +84,30 @@ def test_one_write_is_followed_through_all_brokers(cluster: Cluster) -> None:
         return len(told) == 2 * cluster.brokers and all(told)
 
     wait_until(is_everywhere, what="each broker says that it stored and applied the entry")
+
+
+def test_every_process_says_where_it_is(cluster: Cluster) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "dump", str(cluster.data_dir), "--wait", "60"],
+        cwd=ROOT,
+        env=inherited(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    dumps = {Path(line).parent.name: Path(line).read_text() for line in done.stdout.splitlines()}
+    assert sorted(dumps) == ["broker-1", "broker-2", "broker-3", "manager"]
+    secret = (cluster.data_dir / "cluster.secret").read_text().strip()
+    for name, said in dumps.items():
+        assert "it answered within" in said, name
+        assert "CLUSTER_SECRET=(set)" in said
+        assert secret not in said
+        assert "cannot be told" not in said
+        kind = "manager" if name == "manager" else "broker"
+        assert f'queue_{kind}_memory_bytes{{share="bodies"}}' in said
+    assert "-- 1 x the HTTP server" in dumps["manager"]
+    assert "-- storage" in dumps["broker-1"]
+    assert "queue_broker_intervals_without_tick " in dumps["broker-1"]
 
 
 def test_no_log_has_what_is_in_messages_or_a_secret(cluster: Cluster) -> None:
