@@ -17,15 +17,16 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from http_base.access import Role, hash_of
 from manager_app import runtime
+from manager_app.admin_events import TellsEvents, admin_event
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
     ApiToken,
-    AuditEntry,
     Broker,
     Cluster,
     Consumer,
     ConsumerGroup,
     DeletedGroup,
+    Event,
     GroupMember,
     LossAccepted,
     Partition,
@@ -89,7 +90,7 @@ class ClusterAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Topic)
-class TopicAdmin(ReadOnlyAdmin):
+class TopicAdmin(TellsEvents, ReadOnlyAdmin):
     """Topics; partitions and replicas are changed through the API alone."""
 
     list_display = (
@@ -338,13 +339,13 @@ class DeletedGroupAdmin(ReadOnlyAdmin):
     date_hierarchy = "deleted_at"
 
 
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
-    """What people changed through the API."""
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """What happened, and what people changed."""
 
-    list_display = ("at", "action", "subject", "origin")
-    list_filter = ("action",)
-    search_fields = ("subject",)
+    list_display = ("at", "kind", "text", "person", "origin", "outcome")
+    list_filter = ("kind", "outcome")
+    search_fields = ("text", "person")
     date_hierarchy = "at"
 
 
@@ -409,7 +410,7 @@ class ApiTokenForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(PrimaryAlone, ModelAdmin):  # type: ignore[type-arg]
+class ApiTokenAdmin(PrimaryAlone, TellsEvents, ModelAdmin):  # type: ignore[type-arg]
     """API tokens; the text of a new one is shown once, by the page that answers the form."""
 
     form = ApiTokenForm
@@ -436,7 +437,10 @@ class ApiTokenAdmin(PrimaryAlone, ModelAdmin):  # type: ignore[type-arg]
         """End tokens; managers refuse them at once, brokers after their next report."""
         with transaction.atomic():
             access_changed()
+            ended = list(tokens.filter(revoked_at=None))
             tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+            for token in ended:
+                admin_event(request, "API token revoked", token)
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         """Store a token; a new one gets its text."""
@@ -474,7 +478,7 @@ _PAGE_OF_A_NEW_ONE = """{% extends "admin/base_site.html" %}{% block content %}
 {% endblock %}"""
 
 
-class PeopleAdmin(PrimaryAlone, UserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class PeopleAdmin(PrimaryAlone, TellsEvents, UserAdmin, ModelAdmin):  # type: ignore[type-arg]
     """People; who is no superuser makes none, and leaves those alone that are."""
 
     form = UserChangeForm
@@ -500,7 +504,7 @@ class PeopleAdmin(PrimaryAlone, UserAdmin, ModelAdmin):  # type: ignore[type-arg
         return people if _is_superuser(request) else people.filter(is_superuser=False)
 
 
-class GroupsOfPeopleAdmin(PrimaryAlone, GroupAdmin, ModelAdmin):  # type: ignore[type-arg]
+class GroupsOfPeopleAdmin(PrimaryAlone, TellsEvents, GroupAdmin, ModelAdmin):  # type: ignore[type-arg]
     """Groups of people."""
 
 

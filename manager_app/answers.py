@@ -5,7 +5,7 @@ Fields that come from the database are null in lists and descriptions while it d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -478,3 +478,29 @@ class PartitionLoss(Success, frozen=True):
     accepted: bool
     """True when it goes on so."""
     replicas: list[LossReplica]
+
+
+class EventFacts(AnswerPart, frozen=True):
+    """Something that happened."""
+
+    id: int
+    at: Milliseconds
+    kind: str
+    action: str
+    text: str
+    """The same in a sentence."""
+    about: list[str]
+    """What it happened to, as `topic:orders`."""
+    person: str
+    """Who wanted it; "" when nobody did, or it is not known who."""
+    origin: str
+    """The address that the call came from."""
+    outcome: str
+    """done, refused, failed or unknown; "" for what happened by itself."""
+    details: dict[str, Any]
+
+
+class EventList(SuccessPage, frozen=True):
+    """Events, the newest first."""
+
+    events: list[EventFacts]

@@ -21,7 +21,7 @@ _epoch_of_process: Callable[[], int] | None = None
 _FENCE = "queue_fence"
 """Attribute of a connection: the outermost `atomic` block that holds the epoch."""
 _METADATA_WRITE = re.compile(
-    r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM) "(manager_app_(?!cluster")\w+)"'
+    r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM) "(manager_app_(?!(?:cluster|event)")\w+)"'
 )
 
 

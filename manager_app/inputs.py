@@ -27,6 +27,11 @@ ShownState = Annotated[
     Literal["new", "alive", "suspect", "stopping", "dead", "replaced"], stated(type="string")
 ]
 """Of a broker, as people see it."""
+EventKindName = Literal[
+    "election", "broker", "move", "lease", "configuration", "action", "access", "login"
+]
+EVENT_MS_MAX = 253_402_300_799_000
+"""The last second of the year 9999."""
 REBALANCE_BYTES_MIN = 1 << 10
 """A second; slower is as good as paused."""
 
@@ -93,6 +98,22 @@ class HealthQuery(Input, frozen=True):
 
     type: HealthType | None = None
     key: Int64 | str | None = None
+
+
+class EventsQuery(Page, frozen=True):
+    """GET /events."""
+
+    after: AfterId = ""
+    kind: Annotated[EventKindName, stated(type="string")] | None = None
+    about: Annotated[str, Meta(pattern=r"^([a-z]{1,16}:[^\n\x00]{1,255})?$")] = ""
+    """What it happened to: `topic:orders`, `broker:3`, `group:billing`, `token:ci`, `person:ada`,
+    `manager:http://...`."""
+    person: Annotated[str, Meta(pattern=r"^[^\x00]{0,150}$")] = ""
+    """Part of how the events name who wanted it: `ada`."""
+    since: Annotated[int, bounded(0, EVENT_MS_MAX)] | None = None
+    """Milliseconds since 1970: not before."""
+    until: Annotated[int, bounded(0, EVENT_MS_MAX)] | None = None
+    """Milliseconds since 1970: before."""
 
 
 class Rebalance(Input, frozen=True):

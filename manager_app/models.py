@@ -479,27 +479,76 @@ class GroupMember(models.Model):
         return f"member {self.member_id}"
 
 
-class AuditEntry(models.Model):
-    """Something that a person changed through the API, and what became of it."""
+class EventKind(models.TextChoices):
+    """What an event is about; so many of each kind are kept that no other one pushes them out."""
+
+    ELECTION = "election"
+    """Leaders changed, as a broker reported it."""
+    BROKER = "broker"
+    """A broker joined, stopped, was silent or came back, or lost replicas."""
+    MOVE = "move"
+    """Replicas go to other brokers."""
+    LEASE = "lease"
+    """Another manager is the primary."""
+    CONFIGURATION = "configuration"
+    """Topics were created, changed or deleted."""
+    ACTION = "action"
+    """Somebody had the cluster do something."""
+    ACCESS = "access"
+    """People, API tokens and their rights were changed."""
+    LOGIN = "login"
+    """Somebody logged in or out, or tried to."""
+
+
+class EventOutcome(models.TextChoices):
+    """What became of what somebody asked for."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """A right was missing."""
+    FAILED = "failed"
+    """It may have been done in part."""
+    UNKNOWN = "unknown"
+    """It was begun, and nothing was noted since."""
+
+
+class Event(models.Model):
+    """Something that happened, by itself or because somebody wanted it; `services.events`."""
 
     id = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField()
+    at = models.DateTimeField(db_index=True)
+    kind = models.CharField(max_length=16, choices=EventKind.choices, default=EventKind.ACTION)
     action = models.CharField(max_length=64)
     """What was done, as `group offsets`."""
-    subject = models.CharField(max_length=249)
-    """The name of what it was done to."""
+    text = models.CharField(max_length=1_000, blank=True, default="")
+    """The same in a sentence, for people."""
+    about = models.TextField(blank=True, default="")
+    """What it happened to: `type:name` in lines of their own, with a line break before and after.
+    `topic:*` stands for more topics than are named."""
+    person = models.CharField(max_length=255, blank=True, default="")
+    """Who wanted it, as `user 'ada'` or `API token 'ci'`; empty: nobody, or it is not known who."""
     origin = models.CharField(max_length=64, blank=True)
     """The address that the call came from."""
+    outcome = models.CharField(max_length=8, choices=EventOutcome.choices, blank=True, default="")
+    """Of what somebody wanted; empty for what happened by itself."""
     details = models.JSONField(default=dict, blank=True)
     """What was asked for, stored before anything is changed, and afterwards what changed."""
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-id"]
-        verbose_name_plural = "audit entries"
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["kind", "-id"], name="event_by_kind"),
+        ]
 
     def __str__(self) -> str:
-        """Return action and subject."""
-        return f"{self.action}: {self.subject}"
+        """Return the sentence, or what was done."""
+        return self.text or self.action
+
+    @property
+    def things(self) -> list[tuple[str, str]]:
+        """What it is about: type and name of each."""
+        lines = self.about.strip("\n").split("\n") if self.about else []
+        return [(kind, name) for kind, _, name in (line.partition(":") for line in lines)]
 
 
 class ApiToken(models.Model):

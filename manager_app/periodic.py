@@ -29,6 +29,7 @@ from manager_app.services.client import (
     revoked_purge,
 )
 from manager_app.services.cluster import acting_epoch
+from manager_app.services.events import events_forget
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -193,6 +194,11 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
         place_missing(runtime)
     repair_round.repair_partitions(runtime)
     return not_taken
+
+
+def forget_events(runtime: ManagerRuntime) -> int:
+    """Forget the events that are older, or more, than are kept; return how many."""
+    return events_forget(runtime.now()) if runtime.is_primary else 0
 
 
 def transfers_at_most(led: int) -> int:

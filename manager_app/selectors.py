@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hmac import compare_digest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce, Collate, Left
+from django.db.models import Count, F, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce, Collate, Left, StrIndex
 from django.db.models.lookups import Exact, GreaterThan
 
 from http_base.access import EMPTY_ACCESS, AccessIndex
@@ -38,6 +39,7 @@ from manager_app.models import (
     Consumer,
     ConsumerGroup,
     DeletedGroup,
+    Event,
     GroupMember,
     Partition,
     Producer,
@@ -66,13 +68,12 @@ from myqueue.contract.rules.group_membership import GroupState, Member, TopicSha
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
 
     from django.db.models import Model, QuerySet
     from django.db.models.expressions import Combinable
 
     from http_base.cluster import ReplicaReport
-    from manager_app.inputs import BrokersQuery, ClientsQuery, GroupsQuery, TopicsQuery
+    from manager_app.inputs import BrokersQuery, ClientsQuery, EventsQuery, GroupsQuery, TopicsQuery
 
 ClientKind = Literal["producer", "consumer"]
 
@@ -563,3 +564,33 @@ def _member(row: GroupMember) -> Member:
         target=flattened(row.target),
         revoked_generation=row.revoked_generation,
     )
+
+
+def events_list(asked: EventsQuery) -> Page[Event]:
+    """Return events, the newest first; `after` names the oldest of the page before."""
+    rows = Event.objects.order_by("-id")
+    if asked.after_id:
+        rows = rows.filter(id__lt=asked.after_id)
+    if asked.kind is not None:
+        rows = rows.filter(kind=asked.kind)
+    if asked.since is not None:
+        rows = rows.filter(at__gte=_time_of(asked.since))
+    if asked.until is not None:
+        rows = rows.filter(at__lt=_time_of(asked.until))
+    if asked.about:
+        named = _has_part("about", f"\n{asked.about}\n")
+        if asked.about.startswith("topic:"):
+            named |= _has_part("about", "\ntopic:*\n")
+        rows = rows.filter(named)
+    if asked.person:
+        rows = rows.filter(_has_part("person", asked.person))
+    return page_of(rows[: asked.limit + 1], asked.limit, attrgetter("id"))
+
+
+def _has_part(field: str, text: str) -> Q:
+    """Return a condition: a text is part of a field. `contains` ignores case on SQLite."""
+    return Q(GreaterThan(StrIndex(F(field), Value(text)), 0))
+
+
+def _time_of(unix_ms: int) -> datetime:
+    return datetime.fromtimestamp(unix_ms / 1000, tz=UTC)

@@ -84,3 +84,9 @@ def reconcile_placement() -> None:
 def balance_leaders() -> None:
     """Move leaderships to brokers that lead fewer partitions, few at a time."""
     _alone(periodic.balance_leaders)
+
+
+@shared_task(ignore_result=True)
+def forget_events() -> None:
+    """Forget the events that are older, or more, than are kept."""
+    _alone(periodic.forget_events)

@@ -17,6 +17,7 @@ from manager_app.apis.clients import (
     ProducersApi,
 )
 from manager_app.apis.door import door
+from manager_app.apis.events import EventsApi
 from manager_app.apis.groups import (
     GroupApi,
     GroupHeartbeatApi,
@@ -75,6 +76,7 @@ urlpatterns = [
     path("brokers", BrokersApi.as_view()),
     path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),
     path("brokers/<int:broker_id>", BrokerApi.as_view()),
+    path("events", EventsApi.as_view()),
     path("rebalance", RebalanceApi.as_view()),
     path("producer/register", ProducerRegisterApi.as_view()),
     path("consumer/register", ConsumerRegisterApi.as_view()),

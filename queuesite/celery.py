@@ -81,6 +81,7 @@ def schedule_of(role: str, config: QueueConfig) -> dict[str, dict[str, Any]]:
             "manager_app.tasks.check_clients": config.dead_after_s / 4,
             "manager_app.tasks.reconcile_placement": 2.0,
             "manager_app.tasks.balance_leaders": 5.0,
+            "manager_app.tasks.forget_events": 300.0,
         }
     return {
         name: {"task": name, "schedule": interval, "options": {"expires": interval}}

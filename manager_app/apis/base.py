@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from rest_framework.response import Response
 
 from http_base.views import ApiRequest, ApiView
 from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
+from manager_app.apis.acts import note_act
 from manager_app.database import answers_within
 from manager_app.proxy.primary import PASS_LIMIT_S, may_pass, pass_to_primary
 from myqueue.contract.errors import QueueError, ReadOnlyManager
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
     from rest_framework.request import Request
-    from rest_framework.response import Response
 
+    from manager_app.apis.acts import Act
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.answers import Success
 
@@ -38,6 +41,10 @@ class ManagerView(ApiView):
     Plain handlers run in a thread and may use the database; `async` ones (hot views) run in the
     event loop and use the metadata in memory.
     """
+
+    acts: ClassVar[Mapping[str, Act]] = {}
+    """HTTP method -> what the events say of it; for each handler that changes something by a role
+    or the right to manage, unless what it calls stores the event."""
 
     @property
     def runtime(self) -> ManagerRuntime:
@@ -126,7 +133,10 @@ class ManagerView(ApiView):
     def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
-        """Add `X-Metadata-Age-Ms` on a read-only manager."""
+        """Note what was changed; add `X-Metadata-Age-Ms` on a read-only manager."""
+        act = self.acts.get(request.method or "")
+        if act is not None and isinstance(response, Response) and isinstance(request, ApiRequest):
+            note_act(act, request, response, self.kwargs)
         finished = super().finalize_response(request, response, *args, **kwargs)
         for name, value in self.more_headers().items():
             finished[name] = value

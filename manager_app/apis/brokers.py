@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from http_base.access import ADMINISTER, CLUSTER, OPERATE, VIEW
 from http_base.apidoc import describe
@@ -16,6 +16,7 @@ from manager_app.answers import (
     BrokerSummary,
 )
 from manager_app.apis import remembered
+from manager_app.apis.acts import operates
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_summary
 from manager_app.brokers import leaving
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 class BrokersApi(ManagerView):
     """All brokers."""
+
+    acts: ClassVar = {"POST": operates("broker announced")}
 
     @describe(
         summary="List brokers",
@@ -99,6 +102,8 @@ def _broker_list(page: Page[str] | Page[BrokerSummary]) -> BrokerList:
 
 class BrokerApi(ManagerView):
     """One broker."""
+
+    acts: ClassVar = {"DELETE": operates("broker drained"), "PATCH": operates("broker kept")}
 
     @describe(
         summary="Remove a broker; its replicas move to others first",

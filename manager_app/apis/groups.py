@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from http_base.access import ADMINISTER, CONSUMING, CONSUMING_ANYTHING, MOVE_OFFSETS, VIEW
 from http_base.apidoc import describe
@@ -15,6 +15,7 @@ from manager_app.answers import (
     MemberFacts,
     TopicPartitionName,
 )
+from manager_app.apis.acts import operates
 from manager_app.apis.base import ManagerView
 from manager_app.groups.descriptions import (
     TOLD_LIMIT_S,
@@ -192,6 +193,8 @@ class GroupsApi(ManagerView):
 class GroupApi(ManagerView):
     """One consumer group."""
 
+    acts: ClassVar = {"DELETE": operates("group forgotten")}
+
     @describe(
         summary="Describe a consumer group and its lag",
         access=VIEW,
@@ -258,7 +261,7 @@ class GroupOffsetsApi(ManagerView):
 
         It is refused while the group has members, unless forced: then they are sent away, what they
         still commit is refused, and they go on at the new offsets. Groups of workers are refused
-        while messages are out. With `dry_run` nothing moves. Each change is in the audit log.
+        while messages are out. With `dry_run` nothing moves. Each change is an event.
         """
         runtime = self.runtime
         runtime.require_database()

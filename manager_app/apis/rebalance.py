@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from http_base.access import OPERATE, VIEW
 from http_base.apidoc import describe
 from manager_app import selectors
 from manager_app.answers import MoveDetail, PlannedMove, RebalanceDetail
+from manager_app.apis.acts import operates
 from manager_app.apis.base import ManagerView
 from manager_app.inputs import Nothing, Rebalance
 from manager_app.models import Cluster, Partition, RebalanceState
@@ -40,6 +41,8 @@ _EXAMPLE = RebalanceDetail(
 
 class RebalanceApi(ManagerView):
     """What is moved between brokers so that they hold as many replicas each."""
+
+    acts: ClassVar = {"POST": operates("rebalance set"), "DELETE": operates("rebalance cancelled")}
 
     @describe(
         summary="Show what is moved for balance and what is planned",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import to_builtins
 from msgspec.structs import asdict, replace
@@ -24,6 +24,7 @@ from manager_app.answers import (
     TopicSummary,
 )
 from manager_app.apis import remembered
+from manager_app.apis.acts import configures
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import (
     partition_detail,
@@ -32,10 +33,10 @@ from manager_app.apis.rendering import (
     topic_summary,
 )
 from manager_app.inputs import Nothing, TopicPurge, TopicsQuery
-from manager_app.models import AuditEntry
+from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
 from manager_app.proxy.purge import partitions_of, purge
-from manager_app.services.audit import audit_store
+from manager_app.services.events import about, event_store, person_named
 from myqueue.contract import retry_after
 from myqueue.contract.answers import BrokerAddress
 from myqueue.contract.errors import DatabaseUnavailable
@@ -53,7 +54,7 @@ DETAIL_LIMIT_S = 10.0
 """How long all brokers together may take; each has a shorter limit of its own."""
 
 PURGE_ACTION = "purge"
-"""In the audit log."""
+"""Among the events."""
 PURGE_MARGIN_S = 5.0
 """How much longer than its own limit a purge is waited for."""
 _BROKER = BrokerAddress(broker_id=1, address="http://127.0.0.1:8001")
@@ -101,6 +102,8 @@ _DETAIL = TopicDetail(
 
 class TopicsApi(ManagerView):
     """All topics."""
+
+    acts: ClassVar = {"POST": configures("topic created")}
 
     @describe(
         summary="List topics in the order of their creation",
@@ -177,6 +180,8 @@ class TopicsApi(ManagerView):
 
 class TopicApi(ManagerView):
     """One topic."""
+
+    acts: ClassVar = {"PATCH": configures("topic changed"), "DELETE": configures("topic deleted")}
 
     @describe(summary="Describe a topic", access=VIEW_TOPIC, answer=_DETAIL, tags=["topics"])
     def get(self, request: ApiRequest, topic: str) -> Response:
@@ -282,27 +287,32 @@ class PurgeApi(ManagerView):
 
         They go in each partition through its log, so that its replicas agree. A record batch goes
         whole or stays. Who has not read them yet is told how many were missed. A partition that
-        refuses says so, and the others are purged all the same. Each purge is in the audit log.
+        refuses says so, and the others are purged all the same. Each purge is an event.
         """
         runtime = self.runtime
         runtime.require_database()
         asked = self.read(request, TopicPurge)
         found = runtime.run(runtime.find_topic(topic), timeout_s=DETAIL_LIMIT_S)
         partitions_of(found, asked)
-        entry = AuditEntry(
+        event = Event(
             at=runtime.now(),
+            kind=EventKind.ACTION,
             action=PURGE_ACTION,
-            subject=topic,
+            text=f"Deleting messages of topic {topic}",
+            about=about(topic=topic),
+            person=person_named(request.caller),
             origin=request.client_address,
+            outcome=EventOutcome.UNKNOWN,
             details={"asked": {k: v for k, v in asdict(asked).items() if v is not None}},
         )
-        if request.caller is not None:
-            entry.details["by"] = request.caller.holder.name
-        audit_store(entry)
+        event_store(event)
         limit_s = asked.timeout_ms / 1000 + PURGE_MARGIN_S
         purged = runtime.run(purge(runtime, found, asked), timeout_s=limit_s)
-        audit_store(entry, partitions=to_builtins(purged))
         removed = sum(one.removed or 0 for one in purged)
+        whole = all(one.removed is not None for one in purged)
+        event.text = f"Deleted {removed:,} messages of topic {topic}"
+        event.outcome = EventOutcome.DONE if whole else EventOutcome.FAILED
+        event_store(event, partitions=to_builtins(purged))
         return self.respond(TopicPurged(topic=topic, removed=removed, partitions=purged))
 
 

@@ -14,6 +14,7 @@ from http_base.guard import require
 from http_base.tokens import GRACE_MS, ClientToken, sign_client, verify_client
 from manager_app import selectors
 from manager_app.brokers.orders import ORDERS_LIMIT_S
+from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.placement.topic_changes import create_topic
 from manager_app.selectors import ClientKey
 from manager_app.services.client import (
@@ -24,6 +25,7 @@ from manager_app.services.client import (
     revoked_forgotten,
     revoked_take,
 )
+from manager_app.services.events import about, event_store, person_named
 from myqueue.contract.errors import (
     ClientNotFound,
     InvalidRequest,
@@ -73,8 +75,20 @@ def register_producer(
         require(caller, CHANGE_TOPIC, [call.topic])
         with suppress(TopicAlreadyExists):  # another producer was faster
             create_topic(runtime, TopicCreate(topic=call.topic))
+            event_store(_created_by_producer(call.topic, caller))
     key = producer_create(call.topic)
     return _registered(runtime, key, call.topic, caller)
+
+
+def _created_by_producer(topic: str, caller: Caller | None) -> Event:
+    return Event(
+        kind=EventKind.CONFIGURATION,
+        action="topic created",
+        text=f"Topic '{topic}' was created for its first producer",
+        about=about(topic=topic),
+        person=person_named(caller),
+        outcome=EventOutcome.DONE,
+    )
 
 
 def register_consumer(

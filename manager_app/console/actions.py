@@ -16,7 +16,6 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.http import HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 
 from http_base import guard
 from http_base.access import OPERATE, Need
@@ -24,8 +23,8 @@ from http_base.exceptions import to_failure
 from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
 from manager_app.console.page import may, refuse, render, turn_away, why_read_only
-from manager_app.models import AuditEntry, Cluster
-from manager_app.services.audit import audit_store
+from manager_app.models import Cluster, Event, EventKind, EventOutcome
+from manager_app.services.events import about_all, event_store, objects_of
 from myqueue.contract.errors import QueueError, ReadOnlyManager
 
 if TYPE_CHECKING:
@@ -84,6 +83,11 @@ class Action:
     """False when the form says all that there is to say: then its first POST does it."""
     writes_metadata: ClassVar[bool] = True
     """False when any manager can do it, as publishing a message."""
+
+    kind: ClassVar[EventKind] = EventKind.ACTION
+    """Of its event."""
+    stores_event: ClassVar[bool] = True
+    """False where the service that does it stores the event itself."""
 
     def says(self, asked: Asked) -> list[str]:
         """Return what will be done, in sentences; reads only."""
@@ -161,11 +165,12 @@ class Action:
                 failure = to_failure(writes.judge(error), method="POST", path=asked.request.path)
 
                 known = failure.outcome_known
-                self._write_down(asked, "refused" if known else "unknown", failure.message)
+                became = EventOutcome.REFUSED if known else EventOutcome.UNKNOWN
+                self._write_down(asked, became, failure.message)
                 problem = failure.message if known else _unknown(failure.message)
                 status = failure.http_status
                 return self._ask(asked, form, filled=True, status=status, problem=problem)
-        self._write_down(asked, "done", said)
+        self._write_down(asked, EventOutcome.DONE, said)
         messages.success(asked.request, said)
         return HttpResponseRedirect(reverse(self.back, kwargs=self.back_parts(asked)))
 
@@ -195,8 +200,8 @@ class Action:
             context |= self.preview(asked)
         return render(asked.request, "console/confirm.html", context, status=status)
 
-    def _write_down(self, asked: Asked, outcome: str, said: str) -> None:
-        """Store in the admin log and, where metadata is written, in the audit what became of it."""
+    def _write_down(self, asked: Asked, outcome: EventOutcome, said: str) -> None:
+        """Store in the admin log and among the events what became of it."""
         user: Any = asked.request.user
         subject = self.subject.format(**asked.parts)[:DETAIL_LENGTH_MAX]
         name = type(self).__name__
@@ -209,23 +214,19 @@ class Action:
             action_flag=CHANGE,
             change_message=f"{self.button}: {outcome}. {said}",
         )
-        if may(asked.request).writable:
-            audit_store(
-                AuditEntry(
-                    at=timezone.now(),
-                    action=self.button.lower()[:64],
-                    subject=subject,
-                    origin=str(asked.request.META.get("REMOTE_ADDR", ""))[:64],
-                    details={
-                        "by": user.get_username(),
-                        "outcome": outcome,
-                        "said": said,
-                        **{
-                            key: str(value)[:DETAIL_LENGTH_MAX] for key, value in asked.data.items()
-                        },
-                    },
-                )
-            )
+        if not self.stores_event:
+            return
+        event = Event(
+            kind=self.kind,
+            action=self.button.lower(),
+            text=said if outcome == EventOutcome.DONE else f"{self.button} {subject}: {said}",
+            about=about_all(objects_of(asked.parts)),
+            person=f"user {user.get_username()!r}",
+            origin=str(asked.request.META.get("REMOTE_ADDR", "")),
+            outcome=outcome,
+        )
+        filled = {key: str(value)[:DETAIL_LENGTH_MAX] for key, value in asked.data.items()}
+        event_store(event, **({"asked": filled} if filled else {}))
 
 
 def _unknown(message: str) -> str:

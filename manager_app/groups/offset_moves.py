@@ -19,9 +19,9 @@ from msgspec.structs import asdict, replace
 from http_base.tasks import gather_bounded
 from http_base.writes import DATABASE_FAILURES
 from manager_app.groups.offsets import PARTITIONS_AT_ONCE, GroupCommit, Unsaid
-from manager_app.models import AuditEntry
+from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.proxy.partition_calls import deadline_of
-from manager_app.services.audit import audit_store
+from manager_app.services.events import about, event_store
 from myqueue.contract import retry_after
 from myqueue.contract.answers import GroupOffset, GroupOffsetsMoved, OffsetMove
 from myqueue.contract.errors import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ACTION = "group offsets"
-"""In the audit log."""
+"""Among the events."""
 WORKERS_GENERATION = 0
 """Commits under it leave a group to workers."""
 
@@ -117,7 +117,7 @@ class GroupOffsetMoves:
         Args:
             groups: keeps members out meanwhile.
             offsets: asks partitions, and moves the group there.
-            database: for the audit log.
+            database: for the events.
             now: wall clock.
         """
         self._groups = groups
@@ -134,7 +134,7 @@ class GroupOffsetMoves:
             group: its name.
             topic: whose partitions.
             reset: where to.
-            by: who asks, for the audit log.
+            by: who asks, for the events.
 
         Raises:
             GroupNotFound: neither the database nor a partition knows it.
@@ -162,15 +162,15 @@ class GroupOffsetMoves:
         if reset.dry_run:
             return answer
         floor = max((one.generation for one in heard), default=0)
-        entry = self._entry(answer, reset, by)
+        event = self._event(answer, reset, by)
         if floor or not heard or _uses(stored, topic):
-            moves = await self._move_members(asked, plan, floor, entry)
+            moves = await self._move_members(asked, plan, floor, event)
         else:
             _require_idle(group, [said[_place(one.partition)] for one in plan])
-            await self._database.run(audit_store, entry)
+            await self._database.run(event_store, event)
             moves = await self._move_all(asked, plan, WORKERS_GENERATION)
         logger.info("%s moved group %s in topic %s: %s", by, group, topic.name, moves)
-        await self._complete(entry, moves)
+        await self._complete(event, moves)
         return replace(answer, partitions=moves)
 
     async def _plan(self, asked: _Asked, said: Mapping[PartitionMetadata, Said]) -> list[_Planned]:
@@ -206,14 +206,14 @@ class GroupOffsetMoves:
         return GroupPlaceBefore(None, *ends), at_time
 
     async def _move_members(
-        self, asked: _Asked, plan: Sequence[_Planned], floor: int, entry: AuditEntry
+        self, asked: _Asked, plan: Sequence[_Planned], floor: int, event: Event
     ) -> list[OffsetMove]:
         holding = self._groups.without_members(
             asked.group,
             asked.topic.name,
             floor=floor,
             force=asked.reset.force,
-            also=lambda: audit_store(entry),
+            also=lambda: event_store(event),
         )
         async with holding as generation:
             return await self._move_all(asked, plan, generation)
@@ -249,28 +249,32 @@ class GroupOffsetMoves:
         done = await self._offsets.commit(planned.partition, commit, planned.after)
         return replace(planned.move(moved=True), after=done.offset)
 
-    def _entry(self, answer: GroupOffsetsMoved, reset: GroupOffsetsReset, by: Asker) -> AuditEntry:
+    def _event(self, answer: GroupOffsetsMoved, reset: GroupOffsetsReset, by: Asker) -> Event:
         asked = {name: value for name, value in asdict(reset).items() if value is not None}
-        return AuditEntry(
+        return Event(
             at=self._now(),
+            kind=EventKind.ACTION,
             action=ACTION,
-            subject=answer.group,
+            text=f"Moving group {answer.group} in topic {answer.topic}",
+            about=about(group=answer.group, topic=answer.topic),
+            person=by.name.removeprefix("the "),
             origin=by.address,
-            details={
-                "asked": asked,
-                "members": answer.members,
-                **({"by": by.name} if by.name else {}),
-            },
+            outcome=EventOutcome.UNKNOWN,
+            details={"asked": asked, "members": answer.members},
         )
 
-    async def _complete(self, entry: AuditEntry, moves: list[OffsetMove]) -> None:
-        """Add what was done to the audit log; the group is moved whether or not that succeeds."""
+    async def _complete(self, event: Event, moves: list[OffsetMove]) -> None:
+        """Say in the event what was done; the group is moved whether or not that succeeds."""
+        done = sum(1 for move in moves if move.moved)
+        moved = event.text.replace("Moving", "Moved", 1)
+        event.text = f"{moved}: {done} of {len(moves)} partitions"
+        event.outcome = EventOutcome.DONE if done == len(moves) else EventOutcome.FAILED
         try:
             await self._database.run(
-                lambda: audit_store(entry, partitions=msgspec.to_builtins(moves))
+                lambda: event_store(event, partitions=msgspec.to_builtins(moves))
             )
         except (DatabaseUnavailable, *DATABASE_FAILURES) as error:
-            logger.warning("the audit log does not say what became of %s: %s", entry, error)
+            logger.warning("no event says what became of %s: %s", event, error)
 
 
 def _chosen(topic: TopicMetadata, reset: GroupOffsetsReset) -> list[PartitionMetadata]:

@@ -27,7 +27,7 @@ from manager_app.placement.balance_rules import (
 from manager_app.placement.partition_facts import partitions_to_heal
 from manager_app.placement.repair_rules import MemberRole, Retarget
 from manager_app.services.cluster import cluster_ensure
-from manager_app.services.replica import replicas_retarget
+from manager_app.services.replica import moves_note, replicas_retarget
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -87,18 +87,19 @@ def begin_moves(runtime: ManagerRuntime) -> int:
     MOVES_LEFT.set(len(plan))
     if not plan:
         runtime.balanced_version = cluster.metadata_version
-    begun = 0
+    begun: list[tuple[int, Retarget]] = []
     for move in plan[:free]:
         if not runtime.move_pace.allows(now_s):
             break
         change = Retarget(move.replica_id, move.target)
         if replicas_retarget(move.group_id, change, version=move.version):
-            begun += 1
+            begun.append((move.group_id, change))
             rate = cluster.rebalance_bytes_per_second
             runtime.move_pace.count(move.size_bytes, now_s=now_s, bytes_per_second=rate)
+    moves_note("balance", begun)
     if begun:
         runtime.metadata.refresh()
-    return begun
+    return len(begun)
 
 
 def take_moves_back() -> int:

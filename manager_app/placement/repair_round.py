@@ -25,7 +25,7 @@ from manager_app.placement.topic_changes import place_missing
 from manager_app.services.broker import brokers_remove_drained
 from manager_app.services.cluster import acting_epoch, fenced
 from manager_app.services.membership import ToldMembership, memberships_take
-from manager_app.services.replica import replicas_forget, replicas_retarget
+from manager_app.services.replica import moves_note, replicas_forget, replicas_retarget
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -145,9 +145,12 @@ def _decide(partitions: QuerySet[Partition], abandoned: frozenset[int], epoch: i
 def _store(runtime: ManagerRuntime, plan: _Round) -> None:
     if plan.forgotten:
         replicas_forget(plan.forgotten)
+    changed = []
     for group_id, version, change in plan.retargets:
         if replicas_retarget(group_id, change, version=version):
             logger.warning("group %d: version %d replaced: %s", group_id, version, change)
+            changed.append((group_id, change))
+    moves_note("repair", changed)
     if plan.forgotten or plan.retargets:
         runtime.metadata.refresh()
 

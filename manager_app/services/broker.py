@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from manager_app import selectors
-from manager_app.models import Broker, BrokerState
+from manager_app import event_texts, selectors
+from manager_app.models import Broker, BrokerState, Event, EventKind
 from manager_app.placement import partition_facts
 from manager_app.services.cluster import fenced, metadata_bump
+from manager_app.services.events import about, event_store, events_store
 from myqueue.contract.errors import BrokerAlreadyPresent, BrokerNotEmpty, InvalidRequest
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def brokers_remove_drained() -> list[int]:
         metadata_bump()
         removed = list(drained.values_list("broker_id", flat=True))
         Broker.objects.filter(pk__in=removed).delete()
+        events_store(_removed(broker_id) for broker_id in removed)
     return removed
 
 
@@ -121,6 +123,9 @@ def broker_beat(broker: Broker) -> bool:
         Broker.objects.filter(pk=broker.broker_id, state=BrokerState.DEAD).update(
             state=BrokerState.ALIVE, last_heartbeat=now
         )
+        event_store(
+            event_texts.broker_changed(broker.broker_id, BrokerState.ALIVE, address=broker.address)
+        )
     return True
 
 
@@ -133,7 +138,21 @@ def brokers_mark_dead(broker_ids: Collection[int]) -> bool:
         return False
     with transaction.atomic():
         metadata_bump()
+        named = list(silent.order_by("broker_id").values_list("broker_id", "address"))
+        events_store(
+            event_texts.broker_changed(broker_id, BrokerState.DEAD, address=address)
+            for broker_id, address in named
+        )
         return silent.update(state=BrokerState.DEAD) > 0
+
+
+def _removed(broker_id: int) -> Event:
+    return Event(
+        kind=EventKind.BROKER,
+        action="broker removed",
+        text=f"Broker {broker_id} holds nothing any more and is removed",
+        about=about(broker=broker_id),
+    )
 
 
 def _is_address(address: str) -> bool:

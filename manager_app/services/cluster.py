@@ -17,7 +17,8 @@ from django.db.models import F
 
 from http_base.tokens import secret_fingerprint
 from manager_app.fence import expected_epoch, note_fence
-from manager_app.models import Cluster
+from manager_app.models import Cluster, Event, EventKind
+from manager_app.services.events import about, event_store
 from myqueue.contract.errors import ReadOnlyManager
 
 if TYPE_CHECKING:
@@ -121,13 +122,26 @@ def lease_take(address: str, *, seen: Cluster) -> int | None:
             epoch=F("epoch") + 1,
             metadata_version=F("metadata_version") + 1,
         )
+        before = seen.primary_address
+        after = f" after {before}" if before and before != address else ""
+        event_store(
+            _lease_event("lease taken", f"{address} is the primary manager{after}", address)
+        )
         return seen.epoch + 1
 
 
 def lease_give_back(address: str, *, epoch: int) -> bool:
     """Let another manager take the lease at once; return False when one has."""
     rows = Cluster.objects.filter(pk=1, primary_address=address, epoch=epoch)
-    return rows.update(primary_address="", metadata_version=F("metadata_version") + 1) > 0
+    with transaction.atomic():
+        if not rows.update(primary_address="", metadata_version=F("metadata_version") + 1):
+            return False
+        event_store(_lease_event("lease given back", f"{address} stops as the primary", address))
+    return True
+
+
+def _lease_event(action: str, text: str, address: str) -> Event:
+    return Event(kind=EventKind.LEASE, action=action, text=text, about=about(manager=address))
 
 
 def acting_epoch() -> int:

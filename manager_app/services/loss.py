@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils import timezone
 
-from manager_app.models import AuditEntry, LossAccepted, Partition, Replica
+from manager_app.models import (
+    Event,
+    EventKind,
+    EventOutcome,
+    LossAccepted,
+    Partition,
+    Replica,
+)
 from manager_app.placement.repair_rules import MemberRole
-from manager_app.services.audit import audit_store
 from manager_app.services.cluster import fenced, metadata_bump
+from manager_app.services.events import about, event_store
 from myqueue.contract.errors import StalePlacement
 
 if TYPE_CHECKING:
@@ -63,14 +69,19 @@ def loss_store(partition: Partition, plan: LossPlan, *, by: str) -> LossAccepted
 
 
 def _note(partition: Partition, plan: LossPlan, by: str) -> None:
-    entry = AuditEntry(
-        at=timezone.now(),
+    name = partition.topic.name
+    event = Event(
+        kind=EventKind.ACTION,
         action="accept loss",
-        subject=f"{partition.topic.name[:240]}/{partition.index}",
+        text=f"Accepted the loss of offsets {plan.end_offset:,} to {plan.known_offset:,} of"
+        f" {name}/{partition.index}: broker {plan.survivor.broker_id} goes on alone",
+        about=about(topic=name, broker=plan.survivor.broker_id),
+        person=by,
+        outcome=EventOutcome.DONE,
     )
-    audit_store(
-        entry,
-        by=by,
+    event_store(
+        event,
+        partition=partition.index,
         broker_id=plan.survivor.broker_id,
         lost_from=plan.end_offset,
         lost_below=plan.known_offset,

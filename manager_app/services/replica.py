@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from manager_app import event_texts
 from manager_app.models import Partition, Replica
 from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import metadata_bump
+from manager_app.services.events import event_store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from manager_app.placement.repair_rules import Retarget
 
@@ -61,7 +63,37 @@ def replicas_forget(replica_ids: Collection[int]) -> int:
         left = Replica.objects.filter(
             pk__in=list(replica_ids), leaving=True, membership=MemberRole.NONE
         )
+        rows = left.order_by("replica_id").values_list(
+            "partition__topic__name", "partition__index", "broker_id"
+        )
+        if gone := [((topic, index), broker_id) for topic, index, broker_id in rows]:
+            event_store(event_texts.moves_done(gone))
         return left.delete()[0]
+
+
+def moves_note(why: str, begun: Sequence[tuple[int, Retarget]]) -> None:
+    """Store the one event of all targets that a round changed.
+
+    Args:
+        why: `balance` or `repair`.
+        begun: group id and change of each; none are no event.
+    """
+    if not begun:
+        return
+    groups = Partition.objects.filter(pk__in=[group_id for group_id, _ in begun])
+    places = {
+        group_id: (topic, index)
+        for group_id, topic, index in groups.values_list("group_id", "topic__name", "index")
+    }
+    dropped = Replica.objects.filter(pk__in=[change.drop for _, change in begun if change.drop])
+    sources = dict(dropped.values_list("replica_id", "broker_id"))
+    moves = [
+        (places[group_id], sources.get(change.drop or 0), change.add)
+        for group_id, change in begun
+        if group_id in places
+    ]
+    if moves:
+        event_store(event_texts.moves_begun(why, moves))
 
 
 def _may_hold(broker_id: int, group_id: int) -> bool:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from msgspec import structs
 
 from http_base.cluster import BrokerOrders, RememberedReplica
-from manager_app import selectors
+from manager_app import event_texts, selectors
 from manager_app.metadata import Leadership
 from manager_app.models import (
     Broker,
@@ -29,6 +29,7 @@ from manager_app.placement import partition_facts
 from manager_app.row_updates import rows_update
 from manager_app.services.broker import address_clean
 from manager_app.services.cluster import cluster_ensure, fenced, metadata_bump
+from manager_app.services.events import events_store
 from manager_app.services.membership import ToldMembership, memberships_take
 from myqueue.contract.errors import Forbidden, InvalidRequest
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from http_base.cluster import BrokerReport, ReplicaOrder, ReplicaReport
+    from manager_app.models import Event
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ _INCARNATION = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RAFT_ADDRESS = re.compile(r"[A-Za-z0-9._:\[\]-]{1,249}:[0-9]{1,5}", re.ASCII)
 _ROLE_LENGTH_MAX = 16
 _RACK_LENGTH_MAX = 64
+PLACES_MAX = 100
+"""Partitions whose names are looked up for the event of one report."""
+_LOST = (ReplicaState.FAULTY, ReplicaState.MISSING)
 _REPORTED_ONCE = (ReplicaState.RUNNING, ReplicaState.FAULTY)
 _REPLICA_FIELDS = [
     "state",
@@ -83,6 +88,10 @@ class _Changes:
     replicas: list[Replica] = field(default_factory=list)
     leaders: list[tuple[int, Leadership]] = field(default_factory=list)
     remembered: list[RememberedReplica] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    """Group ids of replicas that are faulty or missing now and were not."""
+    healed: int = 0
+    """Replicas that were faulty or missing and are not any more."""
 
 
 def broker_report(report: BrokerReport) -> TakenReport:
@@ -113,7 +122,9 @@ def broker_report(report: BrokerReport) -> TakenReport:
             changes.broker_fields["report_number"] = report.number
         if changes.broker_moved or changes.leaders:
             metadata_bump()
+        events = _events(broker, changes, is_new=created)
         _write(broker, changes)
+        events_store(events)
         memberships_take(_told(broker, said) for said in report.replicas if said.serves)
     is_whole = report.full or bool(follows)
     orders = BrokerOrders(
@@ -255,6 +266,7 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
     if not report.full:
         rows = rows.filter(Q(replica_id__in=list(reported)) | Q(partition_id__in=gone))
     for row in rows:
+        before = row.state
         said = reported.get(row.replica_id)
         if said is not None and said.group_id == row.partition_id:
             if _has_less(row, said):
@@ -268,8 +280,35 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
                 logger.error("broker %d no longer reports %s", broker.broker_id, row)
             row.state, row.reported_at = ReplicaState.MISSING, now
             changes.replicas.append(row)
+        if (row.state in _LOST) > (before in _LOST):
+            changes.lost.append(row.partition_id)
+        changes.healed += (row.state in _LOST) < (before in _LOST)
     changes.leaders = _moved_leaders(broker, report)
     return changes
+
+
+def _events(broker: Broker, changes: _Changes, *, is_new: bool) -> list[Event]:
+    """Return what a report tells that is to be remembered: one event of each sort at most."""
+    state = str(changes.broker_fields["state"])
+    events = []
+    if is_new or state != broker.state:
+        said = BrokerState.NEW if is_new else state
+        events.append(event_texts.broker_changed(broker.broker_id, said, address=broker.address))
+    moved = [group_id for group_id, _ in changes.leaders]
+    if not (moved or changes.lost or changes.healed):
+        return events
+    asked = [*moved[:PLACES_MAX], *changes.lost[:PLACES_MAX]]
+    rows = Partition.objects.filter(group_id__in=asked)
+    places = {
+        group_id: (topic, index)
+        for group_id, topic, index in rows.values_list("group_id", "topic__name", "index")
+    }
+    if moved:
+        events.append(event_texts.elected(changes.leaders, places, broker.broker_id))
+    lost = [places[group_id] for group_id in changes.lost if group_id in places]
+    return events + event_texts.replicas_lost(
+        broker.broker_id, len(changes.lost), changes.healed, lost
+    )
 
 
 def _has_less(row: Replica, said: ReplicaReport) -> bool:

@@ -18,12 +18,12 @@ from manager_app import runtime
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
     ApiToken,
-    AuditEntry,
     Broker,
     BrokerState,
     Consumer,
     ConsumerGroup,
     DeletedGroup,
+    Event,
     GroupMember,
     LossAccepted,
     Partition,
@@ -60,7 +60,8 @@ def rows():
     Replica.objects.create(partition=partition, broker=broker, position=0, bootstrap=True)
     Producer.objects.create(topic=topic, last_heartbeat=timezone.now())
     Consumer.objects.create(topic=topic, last_heartbeat=timezone.now())
-    AuditEntry.objects.create(at=timezone.now(), action="group offsets", subject="logs-readers")
+    Event.objects.all().delete()
+    Event.objects.create(at=timezone.now(), action="group offsets", text="logs")
     DeletedGroup.objects.create(group_id=77, topic_name="gone", index=0)
     LossAccepted.objects.create(
         group_id=1,

@@ -197,6 +197,7 @@ def test_a_manager_schedules_its_checks_and_a_read_only_one_none():
         "check_clients",
         "reconcile_placement",
         "balance_leaders",
+        "forget_events",
     }
     assert schedule_of(MANAGER, replace(CONFIG, read_only=True)) == {}
 

@@ -76,6 +76,7 @@ class Command(BaseCommand):
             rights=[right_of(one) for one in options["right"]],
             expires_at=None if days is None else timezone.now() + timedelta(days=days),
         )
+        _note("API token made", token)
         self.stderr.write(f"API token {token.name} of {token.owner}; it is not shown again:")
         self.stdout.write(text)
 
@@ -88,7 +89,24 @@ class Command(BaseCommand):
     def _revoke(self, options: dict[str, Any]) -> None:
         from manager_app.services.access import token_revoke
 
-        self.stdout.write(f"API token {token_revoke(options['name']).name} is revoked")
+        token = token_revoke(options["name"])
+        _note("API token revoked", token)
+        self.stdout.write(f"API token {token.name} is revoked")
+
+
+def _note(action: str, token: ApiToken) -> None:
+    from manager_app.models import Event, EventKind, EventOutcome
+    from manager_app.services.events import about, event_store
+
+    event_store(
+        Event(
+            kind=EventKind.ACCESS,
+            action=action,
+            text=f"{action} with manage.py: {token.name} of {token.owner}",
+            about=about(token=token.name),
+            outcome=EventOutcome.DONE,
+        )
+    )
 
 
 def right_of(text: str) -> TopicRight:

@@ -10,7 +10,7 @@ from http_base.access import ADMINISTER
 from manager_app.console import urls
 from manager_app.console.actions import Action
 from manager_app.console.page import may
-from manager_app.models import AuditEntry
+from manager_app.models import Event
 from manager_app.services.cluster import cluster_ensure
 from myqueue.contract.errors import BrokerNotEmpty, CommitTimeout
 
@@ -99,9 +99,9 @@ def test_what_was_done_is_said_and_written_down(log_in):
         "word hello",
         "Say it: done. hello was said.",
     )
-    [entry] = AuditEntry.objects.all()
-    assert (entry.action, entry.subject, entry.origin) == ("say it", "word hello", "127.0.0.1")
-    assert entry.details == {"by": "operator", "outcome": "done", "said": "hello was said."}
+    event = Event.objects.get(kind="action")
+    assert (event.action, event.text, event.origin) == ("say it", "hello was said.", "127.0.0.1")
+    assert (event.person, event.outcome) == ("user 'operator'", "done")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_failed_is_said_with_its_outcome_and_written_down(
     answer = log_in("operator").post(f"/admin/do/say/{word}/", {"confirmed": 1})
     assert answer.status_code == status
     assert shown in answer.content
-    assert AuditEntry.objects.get().details["outcome"] == outcome
+    assert Event.objects.get(kind="action").outcome == outcome
     assert LogEntry.objects.get().change_message.startswith(f"Say it: {outcome}. ")
 
 
@@ -171,7 +171,7 @@ def test_a_form_is_filled_in_then_shown_as_what_will_be_done_then_done(log_in):
     assert not DONE
     assert browser.post(url, {"times": 3, "confirmed": 1}).status_code == 302
     assert DONE == [("hello", {"times": 3})]
-    assert AuditEntry.objects.get().details["times"] == "3"
+    assert Event.objects.get(kind="action").details["asked"] == {"times": "3"}
 
 
 def test_a_form_that_says_it_all_is_done_at_once(log_in):

@@ -9,8 +9,7 @@ from django.contrib.auth.models import User
 from msgspec import structs
 
 from http_base.access import Role
-from manager_app.models import AuditEntry
-from manager_app.services import audit
+from manager_app.models import Event
 from manager_app.services.access import token_create
 from myqueue.contract.errors import DiskFull, Internal, Overloaded
 from myqueue.contract.records import Record
@@ -37,6 +36,12 @@ async def busy(site):
 
 async def reset(site, *, status=200, url=URL, **fields):
     return await site.ask("PUT", url, {"topic": "logs", **fields}, status=status)
+
+
+async def moves(site):
+    """Return the events of groups that were moved."""
+    rows = Event.objects.filter(action="group offsets")
+    return await site.in_database(lambda: list(rows))
 
 
 def committed(site, group="billing", topic="logs"):
@@ -83,7 +88,7 @@ async def test_a_group_with_members_is_left_alone_unless_forced(busy):
     refused = await reset(busy, to="earliest", status=409)
     assert (refused["code"], refused["field"]) == ("GROUP_ACTIVE", "force")
     assert committed(busy) == [3, 0, 9, 0]
-    assert await busy.in_database(AuditEntry.objects.count) == 0
+    assert await moves(busy) == []
     assert (await reset(busy, to="earliest", dry_run=True))["members"] == 1
     await reader.beat()
     assert (await reset(busy, to="earliest", force=True))["members"] == 1
@@ -103,8 +108,8 @@ async def test_nobody_joins_while_a_group_is_moved(busy):
     joining = asyncio.ensure_future(Reader(busy).join())
     await asyncio.sleep(0.1)
     assert not joining.done()
-    (entry,) = await busy.in_database(lambda: list(AuditEntry.objects.all()))
-    assert entry.details == {"asked": ANY, "members": 0}, "stored before anything moves"
+    (event,) = await moves(busy)
+    assert event.details == {"asked": ANY, "members": 0}, "stored before anything moves"
     twin.offsets.silent.clear()
     assert all(one["moved"] for one in (await moving)["partitions"])
     assert (await joining)["generation"] > busy.twins.group("logs", 0).offsets["billing"].generation
@@ -187,19 +192,20 @@ async def test_what_is_not_there_or_not_clear_is_refused(busy):
         await reset(busy, status=400, **fields)
 
 
-async def test_every_change_is_in_the_audit_log(busy, monkeypatch):
+async def test_every_change_is_an_event(busy):
     await reset(busy, offset=4, partitions=[0])
-    (entry,) = await busy.in_database(lambda: list(AuditEntry.objects.all()))
-    assert (entry.action, entry.subject, entry.at) == ("group offsets", "billing", busy.clock.now())
-    assert entry.details["asked"]["offset"] == 4
-    assert entry.details["partitions"] == [{"partition": 0, "before": 3, "after": 4, "moved": True}]
-    monkeypatch.setattr(audit, "ENTRIES_MAX", 2)
-    for _ in range(3):
-        await reset(busy, to="earliest")
-    assert await busy.in_database(AuditEntry.objects.count) == 2
+    (event,) = await moves(busy)
+    assert event.things == [("group", "billing"), ("topic", "logs")]
+    assert (event.text, event.outcome, event.at) == (
+        "Moved group billing in topic logs: 1 of 1 partitions",
+        "done",
+        busy.clock.now(),
+    )
+    assert event.details["asked"]["offset"] == 4
+    assert event.details["partitions"] == [{"partition": 0, "before": 3, "after": 4, "moved": True}]
 
 
-async def test_the_audit_log_has_who_asked_where_that_is_known(busy, settings):
+async def test_the_event_has_who_asked_where_that_is_known(busy, settings):
     settings.QUEUE = structs.replace(settings.QUEUE, auth="required")
     await busy.in_database(User.objects.create_superuser, "ada")
     make = partial(token_create, "root", "ada", role=Role.OPERATOR)
@@ -207,5 +213,5 @@ async def test_the_audit_log_has_who_asked_where_that_is_known(busy, settings):
     await busy.in_database(busy.runtime.metadata.refresh)
     fields = {"topic": "logs", "to": "earliest"}
     await busy.ask("PUT", URL, fields, authorization=f"Bearer {text}")
-    (entry,) = await busy.in_database(lambda: list(AuditEntry.objects.all()))
-    assert entry.details["by"] == "the API token 'root'"
+    (event,) = await moves(busy)
+    assert event.person == "API token 'root'"

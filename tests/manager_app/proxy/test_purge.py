@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from asgiref.sync import sync_to_async
 
-from manager_app.models import AuditEntry
+from manager_app.models import Event
 from myqueue.contract.errors import Overloaded
 from myqueue.contract.records import Record
 
@@ -76,13 +76,14 @@ async def test_what_cannot_be_is_refused_before_anything_goes(site):
         "TOPIC_NOT_FOUND"
     )
     assert begins(site) == [0, 0]
-    assert not await sync_to_async(AuditEntry.objects.exists)()
+    assert not await sync_to_async(Event.objects.filter(action="purge").exists)()
 
 
-async def test_a_purge_is_in_the_audit_log_with_what_became_of_it(site):
+async def test_a_purge_is_an_event_with_what_became_of_it(site):
     await filled(site)
     await site.post(PURGE, {"partitions": [1]})
-    entry = await sync_to_async(AuditEntry.objects.get)()
-    assert (entry.action, entry.subject) == ("purge", "logs")
+    entry = await sync_to_async(Event.objects.get)(action="purge")
+    assert (entry.things, entry.outcome) == ([("topic", "logs")], "done")
+    assert entry.text == "Deleted 3 messages of topic logs"
     assert entry.details["asked"]["partitions"] == [1]
     assert entry.details["partitions"] == [{"partition": 1, "log_start_offset": 3, "removed": 3}]

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import Broker, BrokerState
+from manager_app.models import Broker, BrokerState, Event
 from manager_app.services.broker import (
     address_clean,
     broker_beat,
     broker_create,
     broker_delete,
     brokers_mark_dead,
+    brokers_remove_drained,
 )
 from manager_app.services.cluster import cluster_ensure
 from myqueue.contract.errors import BrokerAlreadyPresent, BrokerNotFound
@@ -64,3 +65,18 @@ def test_a_removed_broker_is_gone():
     assert broker_delete(broker.broker_id) == 0
     with pytest.raises(BrokerNotFound):
         broker_delete(broker.broker_id)
+
+
+@pytest.mark.django_db
+def test_brokers_that_die_come_back_and_are_removed_are_told():
+    cluster_ensure()
+    row = Broker.objects.create(incarnation="1" * 32, address="http://h:1", state=BrokerState.ALIVE)
+    assert brokers_mark_dead([row.pk])
+    assert not brokers_mark_dead([row.pk])
+    row.refresh_from_db()
+    assert broker_beat(row)
+    Broker.objects.update(draining=True)
+    assert brokers_remove_drained() == [row.pk]
+    events = Event.objects.order_by("id")
+    assert [event.action for event in events] == ["broker dead", "broker alive", "broker removed"]
+    assert {event.about for event in events} == {f"\nbroker:{row.pk}\n"}

@@ -5,7 +5,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from manager_app.fence import write_under
-from manager_app.models import Cluster, Topic
+from manager_app.models import Cluster, Event, Topic
 from manager_app.row_updates import rows_update
 from manager_app.services.cluster import (
     cluster_ensure,
@@ -119,3 +119,16 @@ def test_metadata_written_outside_a_fence_is_a_bug_that_shows(primary):
     with transaction.atomic(), pytest.raises(RuntimeError):
         Topic.objects.update(retention_ms=6)
     assert Topic.objects.get().retention_ms == 5
+
+
+def test_each_primary_is_an_event():
+    seen = cluster_ensure()
+    assert lease_take("http://a", seen=seen) == 2
+    assert lease_take("http://b", seen=cluster_ensure()) == 3
+    assert not lease_give_back("http://a", epoch=2)
+    assert lease_give_back("http://b", epoch=3)
+    assert [event.text for event in Event.objects.order_by("id")] == [
+        "http://a is the primary manager",
+        "http://b is the primary manager after http://a",
+        "http://b stops as the primary",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from http_base.cluster import StoredReplica
-from manager_app.models import AuditEntry, LossAccepted, Partition, Replica
+from manager_app.models import Event, LossAccepted, Partition, Replica
 from manager_app.placement.loss_rules import LossFacts, LossPlan
 from manager_app.services.loss import loss_done, loss_store, loss_unfinished
 from manager_app.services.report import broker_report
@@ -54,8 +54,9 @@ def test_one_new_replica_takes_the_place_of_all(partition):
     (row,) = Replica.objects.all()
     assert row.replica_id != plan.survivor.replica_id
     assert (row.replica_id, row.broker_id) == (accepted.new_replica_id, plan.survivor.broker_id)
-    noted = AuditEntry.objects.get()
-    assert (noted.action, noted.subject, noted.details["by"]) == ("accept loss", "logs/0", "ada")
+    noted = Event.objects.get(action="accept loss")
+    assert (noted.person, noted.outcome) == ("ada", "done")
+    assert noted.things == [("topic", "logs"), ("broker", str(plan.survivor.broker_id))]
     assert (noted.details["lost_from"], noted.details["lost_below"]) == (5, 8)
     stored = Partition.objects.get()
     assert (stored.placement_version, stored.term, stored.leader_id) == (2, 7, None)

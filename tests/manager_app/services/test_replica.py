@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import Broker, BrokerState, Partition, Replica
+from manager_app.models import Broker, BrokerState, Event, Partition, Replica
 from manager_app.placement.repair_rules import MemberRole, Retarget
 from manager_app.services.cluster import cluster_ensure
-from manager_app.services.replica import replicas_forget, replicas_retarget
+from manager_app.services.replica import moves_note, replicas_forget, replicas_retarget
 from manager_app.services.topic import topic_create
 
 pytestmark = pytest.mark.django_db
@@ -83,3 +83,17 @@ def test_only_what_left_and_is_no_member_is_forgotten(replicas):
     Replica.objects.filter(pk=ids[2]).update(membership=MemberRole.NONE)
     assert replicas_forget(ids) == 1
     assert Replica.objects.count() == 2
+
+
+def test_the_moves_of_a_round_and_their_ends_are_events(replicas):
+    old, broker = replicas[0], spare()
+    moves_note("balance", [])
+    assert retarget(drop=old.replica_id, add=broker.broker_id)
+    change = Retarget(old.replica_id, broker.broker_id)
+    moves_note("balance", [(old.partition_id, change)])
+    Replica.objects.filter(pk=old.pk).update(membership=MemberRole.NONE)
+    replicas_forget([old.pk])
+    assert [event.text for event in Event.objects.order_by("id")] == [
+        f"Moving 1 replica for balance: logs/0 from broker {old.broker_id} to broker {broker.pk}",
+        f"1 replica moved away: logs/0 has left broker {old.broker_id}",
+    ]

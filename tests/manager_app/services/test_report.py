@@ -9,7 +9,16 @@ from msgspec.structs import replace
 
 from http_base.cluster import BrokerReport, ReplicaPlace, ReplicaReport
 from manager_app.metadata import Leadership
-from manager_app.models import Broker, BrokerState, Cluster, Partition, Replica, ReplicaState, Topic
+from manager_app.models import (
+    Broker,
+    BrokerState,
+    Cluster,
+    Event,
+    Partition,
+    Replica,
+    ReplicaState,
+    Topic,
+)
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.report import broker_report
@@ -343,3 +352,68 @@ def test_a_report_of_some_replicas_neither_follows_nor_is_followed(told):
     orders = broker_report(report(1, full=False)).orders
     assert orders.taken == 0
     assert broker_report(told.follow()).orders.taken == 71
+
+
+def texts(**asked):
+    return [event.text for event in Event.objects.filter(**asked).order_by("id")]
+
+
+def test_elections_of_a_report_are_one_event_and_a_repetition_none(placed):
+    one, two, _ = placed.brokers
+    said = placed.said(role="leader", term=3, leader_broker_id=one)
+    broker_report(report(1, broker_id=one, replicas=[said]))
+    broker_report(report(1, broker_id=one, replicas=[said]))
+    other = placed.said(1, term=4, leader_broker_id=two)
+    broker_report(report(2, broker_id=two, replicas=[other]))
+    broker_report(report(1, broker_id=one, replicas=[replace(said, term=4, leader_broker_id=two)]))
+    assert texts(kind="election") == [
+        f"logs/0 is led by broker {one} (term 3)",
+        f"logs/0 is led by broker {two} (term 4)",
+    ]
+
+
+def test_a_broker_that_joins_stops_and_comes_back_is_texts(placed):
+    one = placed.brokers[0]
+    broker_report(report(1, broker_id=one, stopping=True))
+    broker_report(report(1, broker_id=one))
+    assert [text.partition(" at ")[2] for text in texts(about=f"\nbroker:{one}\n")] == [
+        "http://h:1 joined the cluster",
+        "http://h:1 stops, as it was asked to",
+        "http://h:1 reports again",
+    ]
+
+
+def test_a_replica_that_is_faulty_and_heals_is_texts(placed):
+    one = placed.brokers[0]
+    for faulty in ("it is empty", "it is empty", ""):
+        broker_report(report(1, broker_id=one, replicas=[placed.said(faulty=faulty)]))
+    assert texts(action__startswith="replicas") == [
+        f"Broker {one} has 1 replica faulty or missing: logs/0",
+        f"Broker {one} has 1 replica whole again",
+    ]
+
+
+def test_a_thousand_elections_cost_one_statement_for_their_event(placed):
+    one = placed.brokers[0]
+    topic_create(name="many", number_of_partitions=1_000, replication_factor=1)
+    Replica.objects.filter(partition__topic__name="many").update(broker_id=one)
+    rows = Replica.objects.filter(partition__topic__name="many").values_list(
+        "partition_id", "replica_id", "partition__index"
+    )
+    replicas = [
+        placed.said(
+            group_id=group_id,
+            replica_id=replica_id,
+            topic="many",
+            partition=index,
+            role="leader",
+            leader_broker_id=one,
+        )
+        for group_id, replica_id, index in rows
+    ]
+    with CaptureQueriesContext(connection) as asked:
+        broker_report(report(1, broker_id=one, replicas=replicas))
+    written = [query for query in asked if '"manager_app_event"' in query["sql"]]
+    assert [query["sql"].split()[0] for query in written] == ["INSERT"]
+    event = Event.objects.get(kind="election")
+    assert event.text.startswith(f"Leaders of 1,000 partitions changed; broker {one} leads 1,000")

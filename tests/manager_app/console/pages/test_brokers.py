@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import AuditEntry, Broker
+from manager_app.models import Broker, Event
 from tests.manager_app.many_partitions import make_cluster
 
 
@@ -42,9 +42,9 @@ async def test_a_broker_is_drained_and_kept_here(site, log_in_at):
     assert kept.status == 302
     assert not await site.in_database(is_draining, 2)
     assert await site.in_database(audited) == [
-        ("keep", "broker 2"),
-        ("drain", "broker 2"),
-        ("drain", "broker 2"),
+        ("keep", "\nbroker:2\n", "done"),
+        ("drain", "\nbroker:2\n", "done"),
+        ("drain", "\nbroker:2\n", "refused"),
     ]
 
 
@@ -60,4 +60,4 @@ def is_draining(broker_id):
 
 
 def audited():
-    return list(AuditEntry.objects.values_list("action", "subject"))
+    return list(Event.objects.filter(kind="action").values_list("action", "about", "outcome"))
