@@ -60,7 +60,7 @@ ifdef TEST
 else
 	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not cluster"
 	$(PYTEST) -n $(CLUSTER_JOBS) --dist loadfile --no-loadscope-reorder -m cluster \
-		tests/cluster tests/myqueue/conformance
+		tests/cluster tests/myqueue/conformance tests/browser
 endif
 
 fronts: $(STAMP) ## Write the client's blocking classes from the asyncio ones

@@ -78,6 +78,7 @@ if _WITH_PEOPLE:
         "queuesite.login.LoginThrottle",
         "manager_app.console.policy.ContentPolicy",
     ]
+    LOGIN_URL, LOGIN_REDIRECT_URL = "/admin/login/", "/admin/"
     AUTHENTICATION_BACKENDS = ["queuesite.login.ThrottledBackend"]
 MIDDLEWARE += ["django.middleware.clickjacking.XFrameOptionsMiddleware"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.together import CLUSTER, CONFORMANCE, MEASURED, SHARING, group_of, place_of
+from tests.together import CLUSTER, MEASURED, SHARING, WHOLE, group_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,10 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     chosen = [item for item in items if item.get_closest_marker("cluster")]
     for item in chosen:
         path = item.location[0]
-        if not path.startswith((CLUSTER, CONFORMANCE)):
+        if not path.startswith((CLUSTER, *WHOLE)):
             raise pytest.UsageError(f"{path}: nobody looks for a cluster test there")
         kept = [name for name in getattr(item, "fixturenames", ()) if name in SHARING]
-        if kept and group_of(path) not in (*kept, CONFORMANCE):
+        if kept and group_of(path) not in (*kept, *WHOLE):
             raise pytest.UsageError(f"{path} uses {kept[0]}, which tests/together.py does not say")
     items[:] = [item for item in items if not item.get_closest_marker("cluster")]
     items.sort(key=_rank)

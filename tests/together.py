@@ -4,6 +4,9 @@ from __future__ import annotations
 
 CLUSTER = "tests/cluster/test_"
 CONFORMANCE = "tests/myqueue/conformance/"
+BROWSER = "tests/browser/"
+WHOLE = (CONFORMANCE, BROWSER)
+"""Folders whose files all share."""
 SHARING = {
     "kept_fault_cluster": (
         *("faults", "client", "groups", "plain_readers", "restored", "sleep", "workers"),
@@ -19,7 +22,7 @@ MEASURED = "measured"
 """Name under which a test keeps a figure for the end of the run."""
 _GROUPS = {f"{CLUSTER}{name}.py": fixture for fixture, names in SHARING.items() for name in names}
 ORDER = [
-    *("kept_fault_cluster", CONFORMANCE, "kept_cluster", "kept_bad_disks"),
+    *("kept_fault_cluster", CONFORMANCE, "kept_cluster", "kept_bad_disks", BROWSER),
     *(f"{CLUSTER}{name}.py" for name in ("peers", "million", "hand_start", "full_disk", "poison")),
 ]
 """Groups that take long, before all others."""
@@ -27,7 +30,8 @@ ORDER = [
 
 def group_of(path: str) -> str:
     """Return the name of the group of a file of cluster tests, whose path begins with `tests/`."""
-    return CONFORMANCE if path.startswith(CONFORMANCE) else _GROUPS.get(path, path)
+    folder = next((one for one in WHOLE if path.startswith(one)), None)
+    return folder or _GROUPS.get(path, path)
 
 
 def place_of(path: str) -> tuple[int, str]:
