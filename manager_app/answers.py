@@ -298,6 +298,21 @@ class ConsumerList(SuccessPage, frozen=True):
     consumers: list[ConsumerFacts]
 
 
+class TopicRedriven(Success, frozen=True):
+    """So many dead letters went back to their topic; with `reason` something ended it.
+
+    `others` died in other topics and were left where they are; `left` are all that are still there,
+    null when that is not known.
+    """
+
+    topic: str
+    dead_letter_topic: str
+    redriven: int
+    others: int
+    left: int | None
+    reason: str | UnsetType = UNSET
+
+
 class GroupLeft(Success, frozen=True):
     """A member has left."""
 

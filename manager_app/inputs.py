@@ -34,6 +34,9 @@ EVENT_MS_MAX = 253_402_300_799_000
 """The last second of the year 9999."""
 REBALANCE_BYTES_MIN = 1 << 10
 """A second; slower is as good as paused."""
+REDRIVE_MAX = 1_000
+"""Dead letters that one call sends back."""
+REDRIVE_TIMEOUT_MS = 30_000
 
 
 class TopicsQuery(Page, frozen=True):
@@ -144,6 +147,15 @@ class TopicPurge(Input, frozen=True):
     def __post_init__(self) -> None:
         if self.timestamp is not None and self.offset is not None:
             raise InvalidRequest("give timestamp or offset, not both", field="offset")
+
+
+class TopicRedrive(Input, frozen=True):
+    """POST /topics/{topic}/redrive: dead letters go back to the topic, the oldest first."""
+
+    dead_letter_topic: TopicName | None = None
+    """Where they are; the topic's name with `.dead` when left out."""
+    max_messages: Annotated[int, bounded(1, REDRIVE_MAX)] = REDRIVE_MAX
+    timeout_ms: TimeoutMs = REDRIVE_TIMEOUT_MS
 
 
 class LossAccept(Input, frozen=True):

@@ -40,7 +40,7 @@ from manager_app.apis.passing import (
 )
 from manager_app.apis.rebalance import RebalanceApi
 from manager_app.apis.status import HealthApi, LivenessApi, PassedHeartbeatsApi, ReadinessApi
-from manager_app.apis.topics import PurgeApi, TopicApi, TopicsApi
+from manager_app.apis.topics import PurgeApi, RedriveApi, TopicApi, TopicsApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,7 @@ urlpatterns = [
     path("topics", TopicsApi.as_view()),
     path("topics/<str:topic>", TopicApi.as_view()),
     path("topics/<str:topic>/purge", PurgeApi.as_view()),
+    path("topics/<str:topic>/redrive", RedriveApi.as_view()),
     path("topics/<str:topic>/partitions/<int:partition>/loss", LossApi.as_view()),
     path("brokers", BrokersApi.as_view()),
     path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),

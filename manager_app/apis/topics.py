@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec import to_builtins
+from msgspec import UNSET, to_builtins
 from msgspec.structs import asdict, replace
 
-from http_base.access import CHANGE_TOPIC, VIEW, VIEW_TOPIC
+from http_base.access import CHANGE_TOPIC, OPERATE, VIEW, VIEW_TOPIC
 from http_base.apidoc import describe
 from manager_app import selectors
 from manager_app.answers import (
@@ -20,6 +20,7 @@ from manager_app.answers import (
     TopicDetail,
     TopicList,
     TopicPurged,
+    TopicRedriven,
     TopicSettings,
     TopicSummary,
 )
@@ -32,7 +33,8 @@ from manager_app.apis.rendering import (
     topic_settings,
     topic_summary,
 )
-from manager_app.inputs import Nothing, TopicPurge, TopicsQuery
+from manager_app.groups.dead_letters import redrive
+from manager_app.inputs import Nothing, TopicPurge, TopicRedrive, TopicsQuery
 from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
 from manager_app.proxy.purge import partitions_of, purge
@@ -49,11 +51,13 @@ if TYPE_CHECKING:
     from http_base.paging import Page
     from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
+    from myqueue.contract.inputs import Input
 
 DETAIL_LIMIT_S = 10.0
 """How long all brokers together may take; each has a shorter limit of its own."""
 
 PURGE_ACTION = "purge"
+REDRIVE_ACTION = "redrive"
 """Among the events."""
 PURGE_MARGIN_S = 5.0
 """How much longer than its own limit a purge is waited for."""
@@ -294,17 +298,14 @@ class PurgeApi(ManagerView):
         asked = self.read(request, TopicPurge)
         found = runtime.run(runtime.find_topic(topic), timeout_s=DETAIL_LIMIT_S)
         partitions_of(found, asked)
-        event = Event(
-            at=runtime.now(),
-            kind=EventKind.ACTION,
+        event = _begun(
+            runtime,
+            request,
             action=PURGE_ACTION,
             text=f"Deleting messages of topic {topic}",
-            about=about(topic=topic),
-            person=person_named(request.caller),
-            origin=request.client_address,
-            outcome=EventOutcome.UNKNOWN,
-            details={"asked": {k: v for k, v in asdict(asked).items() if v is not None}},
+            asked=asked,
         )
+        event.about = about(topic=topic)
         event_store(event)
         limit_s = asked.timeout_ms / 1000 + PURGE_MARGIN_S
         purged = runtime.run(purge(runtime, found, asked), timeout_s=limit_s)
@@ -314,6 +315,61 @@ class PurgeApi(ManagerView):
         event.outcome = EventOutcome.DONE if whole else EventOutcome.FAILED
         event_store(event, partitions=to_builtins(purged))
         return self.respond(TopicPurged(topic=topic, removed=removed, partitions=purged))
+
+
+class RedriveApi(ManagerView):
+    """The dead letters of one topic."""
+
+    @describe(
+        summary="Send dead letters back to their topic",
+        access=OPERATE,
+        input=TopicRedrive,
+        answer=TopicRedriven(
+            topic="logs", dead_letter_topic="logs.dead", redriven=3, others=0, left=0
+        ),
+        tags=["topics"],
+    )
+    def post(self, request: ApiRequest, topic: str) -> Response:
+        """Send back what is in the dead-letter topic now, each once, also after a broken-off call.
+
+        A letter goes to the partition where it died; one that died in another topic stays. `left`
+        tells whether to call again. Each call is in the audit log.
+        """
+        runtime = self.runtime
+        runtime.require_database()
+        asked = self.read(request, TopicRedrive)
+        found = runtime.run(runtime.find_topic(topic), timeout_s=DETAIL_LIMIT_S)
+        limit_s = asked.timeout_ms / 1000 + PURGE_MARGIN_S
+        event = _begun(
+            runtime,
+            request,
+            action=REDRIVE_ACTION,
+            text=f"Sending dead letters of topic {topic} back",
+            asked=asked,
+        )
+        event.about = about(topic=topic)
+        event_store(event)
+        redriven = runtime.run(redrive(runtime, found, asked), timeout_s=limit_s)
+        event.text = f"Sent {redriven.redriven:,} dead letters of topic {topic} back"
+        event.outcome = EventOutcome.DONE if redriven.reason is UNSET else EventOutcome.FAILED
+        event_store(event, redriven=redriven.redriven, left=redriven.left)
+        return self.respond(redriven)
+
+
+def _begun(
+    runtime: ManagerRuntime, request: ApiRequest, *, action: str, text: str, asked: Input
+) -> Event:
+    """Return the event of something that begins; what becomes of it is not known yet."""
+    return Event(
+        at=runtime.now(),
+        kind=EventKind.ACTION,
+        action=action,
+        text=text,
+        person=person_named(request.caller),
+        origin=request.client_address,
+        outcome=EventOutcome.UNKNOWN,
+        details={"asked": {k: v for k, v in asdict(asked).items() if v is not None}},
+    )
 
 
 def _topic_list(page: Page[str] | Page[TopicSummary]) -> TopicList:

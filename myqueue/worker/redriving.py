@@ -15,6 +15,12 @@ from myqueue.contract.group_inputs import DEAD_LETTER_SUFFIX, MAX_DELIVERY_LIMIT
 from myqueue.contract.inputs import MAX_FETCH_BYTES
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import Record
+from myqueue.contract.rules.dead_letters import (
+    REDRIVEN_FROM,
+    death_of,
+    mark_of,
+    returning_headers,
+)
 from myqueue.producer.producer import Producer
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.fetching import Fetcher
@@ -34,11 +40,6 @@ BATCH_MESSAGES = 100
 """Dead letters that are out at once."""
 VISIBILITY_MS = 60_000
 """After this another run may take over what one had received when it was cut off."""
-DEAD_LETTER_HEADERS = frozenset(
-    f"dead-letter-{name}" for name in ("topic", "partition", "offset", "group", "deliveries")
-)
-REDRIVEN_FROM = "redriven-from"
-"""Header of a message that came back: the dead letter's topic, partition and offset."""
 
 
 class Redriven(NamedTuple):
@@ -147,16 +148,15 @@ class DeadLetters(BlockingClient[WorkerCore]):
 
     def _target(self, producer: Producer, letter: Delivery) -> TopicPartition:
         """Return where a dead letter goes: its own partition, if it is known."""
-        headers = letter.headers or {}
-        topic = str(headers.get("dead-letter-topic") or self._origin)
+        died = death_of(letter.headers)
+        topic = died.topic or self._origin
         if topic not in self.topics:
             self.register(topic)
         if topic not in producer.topics:
             producer.register(topic)
         count = self.partition_count(topic)
-        partition = str(headers.get("dead-letter-partition", ""))
-        if partition.isdecimal() and int(partition) < count:
-            return topic, int(partition)
+        if 0 <= died.partition < count:
+            return topic, died.partition
         return topic, partition_for_key(letter.offset if letter.key is None else letter.key, count)
 
     def _sent_before(self, target: TopicPartition, letters: list[Delivery]) -> set[str]:
@@ -165,7 +165,7 @@ class DeadLetters(BlockingClient[WorkerCore]):
         found: set[str] = set()
         if not wanted:
             return found
-        offset = min(_origin_offset(letter) for letter in letters) + 1
+        offset = min(death_of(letter.headers).offset for letter in letters) + 1
         while found != wanted:
             try:
                 fetched = self._run(
@@ -186,21 +186,10 @@ class DeadLetters(BlockingClient[WorkerCore]):
 
 
 def _mark(letter: Delivery) -> str:
-    return f"{letter.topic}/{letter.partition}/{letter.offset}"
-
-
-def _origin_offset(letter: Delivery) -> int:
-    text = str((letter.headers or {}).get("dead-letter-offset", ""))
-    return int(text) if text.isdecimal() else -1
+    return mark_of(letter.topic, letter.partition, letter.offset)
 
 
 def _record(letter: Delivery) -> Record:
     """Return the message as it was, and where it comes back from."""
-    headers = {
-        name: value
-        for name, value in (letter.headers or {}).items()
-        if name not in DEAD_LETTER_HEADERS
-    }
-    return Record(
-        letter.value, letter.key, {**headers, REDRIVEN_FROM: _mark(letter)}, letter.timestamp
-    )
+    headers = returning_headers(letter.headers, _mark(letter))
+    return Record(letter.value, letter.key, headers, letter.timestamp)

@@ -104,6 +104,7 @@ NEEDS = {
         "PATCH /topics/{topic}": "administrator or manage",
         "DELETE /topics/{topic}": "administrator or manage",
         "POST /topics/{topic}/purge": "administrator or manage",
+        "POST /topics/{topic}/redrive": "operator",
         "GET /topics/{topic}/partitions/{partition}/loss": "cluster",
         "POST /topics/{topic}/partitions/{partition}/loss": "cluster",
         "GET /brokers": "viewer",
