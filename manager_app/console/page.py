@@ -125,6 +125,7 @@ def page(
                 return shown
             return render(request, template, {"title": title, **shown})
 
+        answer.needs = needs  # type: ignore[attr-defined]  # for the test of who may see it
         return answer
 
     return decorate

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from django.urls import path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
 
@@ -30,10 +32,14 @@ def show(route: str, module: str, function: str, *, name: str) -> URLPattern:
         name: of the URL in this namespace.
     """
 
-    def view(request: HttpRequest, **parts: Any) -> HttpResponse:
-        answer: HttpResponse = getattr(import_module(module), function)(request, **parts)
-        return answer
+    def find() -> Callable[..., HttpResponse]:
+        found: Callable[..., HttpResponse] = getattr(import_module(module), function)
+        return found
 
+    def view(request: HttpRequest, **parts: Any) -> HttpResponse:
+        return find()(request, **parts)
+
+    view.page = find  # type: ignore[attr-defined]  # for the test of who may see it
     return path(route, view, name=name)
 
 
@@ -60,6 +66,8 @@ def act(route: str, module: str, action: str, *, name: str) -> URLPattern:
 
 OVERVIEW = "manager_app.console.pages.overview"
 BROKERS = "manager_app.console.pages.brokers"
+CLIENTS = "manager_app.console.pages.clients"
+EVENTS = "manager_app.console.pages.events"
 RECORDS = "manager_app.console.pages.records"
 
 urlpatterns = [
@@ -68,5 +76,7 @@ urlpatterns = [
     show("brokers/<int:broker_id>/", BROKERS, "broker", name="broker"),
     act("brokers/<int:broker_id>/drain/", BROKERS, "DrainBroker", name="broker_drain"),
     act("brokers/<int:broker_id>/undrain/", BROKERS, "UndrainBroker", name="broker_undrain"),
+    show("clients/", CLIENTS, "clients", name="clients"),
+    show("events/", EVENTS, "events", name="events"),
     show("records/", RECORDS, "records", name="records"),
 ]

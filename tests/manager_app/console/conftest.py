@@ -17,13 +17,14 @@ from manager_app.models import Topic
 CSRF = "c" * 32
 
 
-def make_person(role, *, messages=False):
+def make_person(role, *, messages=False, name=""):
     """Store somebody of a role: `viewer`, `operator`, `administrator`, `superuser`, "" for none.
 
-    With `messages` they may read and publish messages too.
+    With `messages` they may read and publish messages too. They are called by their role, unless a
+    name is given.
     """
     import_module("manager_app.migrations.0010_access").make_groups(apps)
-    name = role or "nobody"
+    name = name or role or "nobody"
     if role == "superuser":
         return User.objects.create_superuser(name)
     someone = User.objects.create_user(name, is_staff=True)
