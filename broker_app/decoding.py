@@ -68,10 +68,8 @@ class Decoding:
         return contents
 
     async def _look(self, batch: bytes, work: Callable[[bytes, BatchHeader], T]) -> T:
-        if len(batch) <= LARGE_BYTES:
-            header = read_header(batch)
-            if header.decoded_bytes <= LARGE_BYTES:
-                return work(batch, header)
+        if (header := _header_of_small(batch)) is not None:
+            return work(batch, header)
         return await self.beside(partial(_with_header, batch, work))
 
     async def beside(self, work: Callable[[], T]) -> T:
@@ -82,6 +80,23 @@ class Decoding:
     def close(self) -> None:
         """Let the thread end."""
         self._executor.shutdown(wait=False)
+
+
+def check_small(batch: bytes) -> BatchHeader | None:
+    """Do what `Decoding.check` does for a small batch; None for a large one.
+
+    Raises: what that raises.
+    """
+    header = _header_of_small(batch)
+    return None if header is None else _check(batch, header)
+
+
+def _header_of_small(batch: bytes) -> BatchHeader | None:
+    """Return the header of a batch that may be decoded in an event loop, None for another."""
+    if len(batch) > LARGE_BYTES:
+        return None
+    header = read_header(batch)
+    return header if header.decoded_bytes <= LARGE_BYTES else None
 
 
 def _without_search(work: Callable[[], T]) -> T:

@@ -89,6 +89,11 @@ class StoredBatches(NamedTuple):
 
 Operation = Callable[[Call], Awaitable[msgspec.Struct | StoredBatches]]
 """Answers a call with a success, or raises a `QueueError`. It never blocks."""
+Answered = Callable[["msgspec.Struct | BaseException"], None]
+"""Is given the answer of a call, or the error."""
+AtOnce = Callable[["Call", Answered], bool]
+"""Does what an operation does without being a coroutine, and tells the answer as soon as there is
+one. Returns False, or raises a `QueueError`, when nothing was done: the operation then decides."""
 
 
 class DirectCall:

@@ -15,6 +15,8 @@ from myqueue.contract.inputs import BATCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import msgspec
+
     from http_base.calls import DirectCall, Operation
 
 Headers = list[tuple[bytes, bytes]]
@@ -45,15 +47,30 @@ async def answer_directly(
         path: of the request; both are logged with the traceback of a bug.
         more_headers: returns those that every answer has; none when left out.
     """
+    outcome: msgspec.Struct | StoredBatches | BaseException
     try:
-        answer = await operation(call)
+        outcome = await operation(call)
     except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
-        failure = to_failure(error, method=method, path=path)
+        outcome = error
+    return answer_of(outcome, call, method=method, path=path, more_headers=more_headers)
+
+
+def answer_of(
+    outcome: msgspec.Struct | StoredBatches | BaseException,
+    call: DirectCall,
+    *,
+    method: str,
+    path: str,
+    more_headers: Callable[[], Mapping[str, str]] = dict,
+) -> DirectAnswer:
+    """Return the answer to a call of which it is known what came out; see `answer_directly`."""
+    if isinstance(outcome, BaseException):
+        failure = to_failure(outcome, method=method, path=path)
         headers = {**failure_headers(failure), **more_headers()}
         return _encoded(failure.http_status, failure.to_body(), call, headers)
-    if isinstance(answer, StoredBatches):
-        return _answer(200, answer.body, BATCH, {**answer.headers, **more_headers()})
-    return _encoded(200, answer, call, more_headers())
+    if isinstance(outcome, StoredBatches):
+        return _answer(200, outcome.body, BATCH, {**outcome.headers, **more_headers()})
+    return _encoded(200, outcome, call, more_headers())
 
 
 def _encoded(

@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from http import HTTPStatus
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
@@ -25,7 +26,7 @@ from http_base import guard
 from http_base.apidoc import doc_of
 from http_base.calls import DirectCall
 from http_base.cluster_http import ORIGIN
-from http_base.direct import answer_directly
+from http_base.direct import answer_directly, answer_of
 from http_base.exceptions import failure_response, to_failure
 from http_base.negotiation import body_limit, body_too_large
 from http_base.request_marks import CURRENT, RequestMark
@@ -33,21 +34,28 @@ from http_base.request_marks import HEADER as REQUEST_ID
 from http_base.requests import HotRequest, client_address_of
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
-from http_base.views import more_headers_of, operations_of
+from http_base.views import at_once_of, more_headers_of, operations_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, QueueError
 from myqueue.contract.http1 import ORIGIN_HEADER, PASSED_HEADER
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Mapping
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Coroutine,
+        Hashable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     import msgspec
     from django.http import HttpResponse
 
-    from http_base.apidoc import ApiDoc
     from http_base.browsers import BrowserRules
-    from http_base.calls import Call, Operation, StoredBatches
+    from http_base.calls import Answered, AtOnce, Call, Operation, StoredBatches
     from http_base.direct import DirectAnswer
     from http_base.memory_budget import MemoryShare
 
@@ -114,11 +122,16 @@ class HotPaths:
         self._table = table
         self._operations = {
             (path, method): (
-                _guarded(operation, doc_of(_class_of(view), method)),
+                _guarded(operation, _judge_of(view, method)),
                 more_headers_of(view),
             )
             for path, view in table.items()
             for method, operation in operations_of(view).items()
+        }
+        self._at_once = {
+            (path, method): _guarded_at_once(at_once, _judge_of(table[path], method))
+            for path, method in self._operations
+            if (at_once := at_once_of(table[path], method)) is not None
         }
         self._json_bytes_max = json_bytes_max or {}
         self._bodies = bodies
@@ -146,7 +159,7 @@ class HotPaths:
         headers = _headers_of(scope)
         if REQUEST_ID in headers:
             mark.take_id(headers[REQUEST_ID])
-        ORIGIN.set(_origin_of(scope, headers) if _PASSED in headers else client_address_of(scope))
+        ORIGIN.set(_origin_of(client_address_of(scope), headers))
         if self._rules is not None and (
             headers.get(b"host") not in self._known_hosts
             or b"origin" in headers
@@ -168,12 +181,126 @@ class HotPaths:
         try:
             await self._answer(scope, receive, send, headers=headers, reading=body)
         finally:
-            took_s = monotonic() - mark.begun_s - mark.waited_s
-            if took_s > self._slow_s or self._tells_all:
-                _tell(scope, mark, took_s, is_slow=took_s > self._slow_s)
-            mark.is_over = True
+            asked = (scope.get("method", ""), scope["path"])
+            self._note_end(mark, asked, client_address_of(scope))
             body.give_back()
             self._under_way -= 1
+
+    # --- requests of which nothing is unusual ------------------------------------------------
+
+    def plain_head(
+        self, method: str, path: str, query_string: bytes, headers: Sequence[tuple[bytes, bytes]]
+    ) -> PlainHead | None:
+        """Return what is to be done for requests with this head and a short body.
+
+        Returns:
+            None when something is to be weighed, refused or handed on; `__call__` does that.
+        """
+        known = _read_of(headers)
+        if (
+            (found := self._operations.get((path, method))) is None
+            or not DirectCall.is_plain(known)
+            or not query_string.isascii()
+            or not _WEIGHED.isdisjoint(known)
+            or (self._rules is not None and known.get(b"host") not in self._known_hosts)
+        ):
+            return None
+        operation, more_headers = found
+        at_once = self._at_once.get((path, method))
+        return PlainHead(
+            *(method, path, query_string.decode(), known), operation, at_once, more_headers
+        )
+
+    def admit_plain(self, body: bytes) -> bool:
+        """Take a request, for which `end_plain` is called in any case; False: there is no room.
+
+        `__call__` refuses it then.
+        """
+        if self._under_way >= REQUESTS_MAX or not self._bodies.admits(len(body), held_bytes=0):
+            return False
+        self._under_way += 1
+        self._bodies.move(len(body))
+        return True
+
+    def end_plain(self, body: bytes) -> None:
+        """Forget a request that is answered, or for whose answer nobody waits any more."""
+        self._under_way -= 1
+        self._bodies.move(-len(body))
+
+    def answer_plain(
+        self,
+        head: PlainHead,
+        body: bytes,
+        client_address: str,
+        answered: Callable[[DirectAnswer], None],
+    ) -> Coroutine[Any, Any, DirectAnswer] | None:
+        """Answer a request, or begin to.
+
+        Args:
+            head: of the request.
+            body: of the request.
+            client_address: where it comes from.
+            answered: is given the answer, now or later, when there is no coroutine to wait for.
+
+        Returns:
+            What gives the answer, to be run in a task; None when nothing is left to do.
+        """
+        call = DirectCall(head.query_string, head.headers, body, client_address=client_address)
+        mark = RequestMark()
+        mark.begun_s = monotonic()
+        CURRENT.set(mark)
+        if head.at_once is not None:
+
+            def told(outcome: msgspec.Struct | BaseException) -> None:
+                answered(self._answer_of(outcome, head, call, mark))
+
+            try:
+                if head.at_once(call, told):
+                    return None
+            except QueueError:
+                pass  # nothing was done: the operation refuses it, as it refuses all others
+            except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
+                told(error)
+                return None
+        return self._answer_plain(head, call, mark)
+
+    async def _answer_plain(
+        self, head: PlainHead, call: DirectCall, mark: RequestMark
+    ) -> DirectAnswer:
+        CURRENT.set(mark)
+        ORIGIN.set(_origin_of(call.client_address, head.headers))
+        outcome: msgspec.Struct | StoredBatches | BaseException
+        try:
+            outcome = await head.operation(call)
+        except asyncio.CancelledError:
+            self._note_end(mark, (head.method, head.path), call.client_address)
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
+            outcome = error
+        return self._answer_of(outcome, head, call, mark)
+
+    def _answer_of(
+        self,
+        outcome: msgspec.Struct | StoredBatches | BaseException,
+        head: PlainHead,
+        call: DirectCall,
+        mark: RequestMark,
+    ) -> DirectAnswer:
+        answer = answer_of(
+            outcome, call, method=head.method, path=head.path, more_headers=head.more_headers
+        )
+        mark.status = answer.status
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            answer.headers.append((REQUEST_ID, mark.id.encode("ascii")))
+        self._note_end(mark, (head.method, head.path), call.client_address)
+        return answer
+
+    def _note_end(self, mark: RequestMark, asked: tuple[str, str], client_address: str) -> None:
+        """Note that a request is answered, and log one that was slow: (method, path)."""
+        took_s = monotonic() - mark.begun_s - mark.waited_s
+        if took_s > self._slow_s or self._tells_all:
+            _tell(mark, asked, client_address, took_s=took_s, is_slow=took_s > self._slow_s)
+        mark.is_over = True
 
     async def _answer(
         self,
@@ -274,14 +401,36 @@ def _class_of(view: View) -> Any:
     return getattr(view, "view_class", None)
 
 
-def _guarded(operation: Operation, doc: ApiDoc | None) -> Operation:
-    """Return the operation with what has to be checked before it; alone where nothing has to."""
+def _judge_of(view: View, method: str) -> Callable[[Call], None] | None:
+    """Return what has to be checked before an operation; None where nothing has to."""
+    doc = doc_of(_class_of(view), method)
     if not guard.is_on() and (doc is None or not doc.access.is_cluster):
+        return None
+
+    def judge(call: Call) -> None:
+        guard.judge(call, doc, {})
+
+    return judge
+
+
+def _guarded(operation: Operation, judge: Callable[[Call], None] | None) -> Operation:
+    if judge is None:
         return operation
 
     async def checked(call: Call) -> msgspec.Struct | StoredBatches:
-        guard.judge(call, doc, {})
+        judge(call)
         return await operation(call)
+
+    return checked
+
+
+def _guarded_at_once(at_once: AtOnce, judge: Callable[[Call], None] | None) -> AtOnce:
+    if judge is None:
+        return at_once
+
+    def checked(call: Call, answered: Answered) -> bool:
+        judge(call)
+        return at_once(call, answered)
 
     return checked
 
@@ -309,21 +458,43 @@ _HEADERS_READ = frozenset(
 )
 
 
+_WEIGHED = frozenset({b"origin", b"sec-fetch-site", b"cookie", REQUEST_ID})
+"""Of a request without any of these, by a host that is known, nothing has to be asked but who
+sends it."""
+
+
+class PlainHead(NamedTuple):
+    """What is known of a request before its body, where there is nothing to be weighed."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: Mapping[bytes, bytes]
+    operation: Operation
+    at_once: AtOnce | None
+    """Does the same without a coroutine, where it can."""
+    more_headers: Callable[[], Mapping[str, str]]
+
+
 def _headers_of(scope: Scope) -> dict[bytes, bytes]:
+    return _read_of(scope["headers"])
+
+
+def _read_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Return the headers that are read here; repeated ones are joined, as Django does."""
     headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
+    for name, value in pairs:
         if name in _HEADERS_READ:
             headers[name] = headers[name] + b"," + value if name in headers else value
     return headers
 
 
-def _origin_of(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+def _origin_of(address: str, headers: Mapping[bytes, bytes]) -> str:
     """Return whose request it is: what another manager passed on has the address of its client."""
     passed = headers.get(_PASSED)
     if passed and is_cluster_token(settings.QUEUE.cluster_secret, passed.decode("latin1")):
         return headers.get(_ORIGIN, b"").decode("latin1")
-    return client_address_of(scope)
+    return address
 
 
 class _TooLarge:
@@ -542,13 +713,15 @@ def _marking(mark: RequestMark, send: Send) -> Send:
     return marking
 
 
-def _tell(scope: Scope, mark: RequestMark, took_s: float, *, is_slow: bool) -> None:
+def _tell(
+    mark: RequestMark, asked: tuple[str, str], address: str, *, took_s: float, is_slow: bool
+) -> None:
     """Log a request: what was asked for, and nothing of its query or body."""
     logger.log(
         logging.WARNING if is_slow else logging.DEBUG,
         "%s%s %s took %.3f s beside %.3f s of waiting for messages, answer %s, client %s",
-        *("slow: " if is_slow else "", scope["method"], scope["path"][:LOGGED_PATH_MAX]),
-        *(max(0.0, took_s), mark.waited_s, mark.status or "none", client_address_of(scope)),
+        *("slow: " if is_slow else "", asked[0], asked[1][:LOGGED_PATH_MAX]),
+        *(max(0.0, took_s), mark.waited_s, mark.status or "none", address),
     )
 
 

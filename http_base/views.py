@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rest_framework.renderers import BaseRenderer
 
     from http_base.apidoc import ApiDoc
-    from http_base.calls import Operation
+    from http_base.calls import AtOnce, Operation
     from http_base.guard import Caller
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -282,10 +282,16 @@ class ApiView(APIView):
         return response
 
 
-def served_by(operation: Operation) -> Callable[[Any, ApiRequest], Coroutine[Any, Any, Response]]:
+def served_by(
+    operation: Operation, *, at_once: AtOnce | None = None
+) -> Callable[[Any, ApiRequest], Coroutine[Any, Any, Response]]:
     """Return the handler of a view that answers as an operation does, with its description.
 
     `HotPaths` finds the operation there, and asks it itself where nothing is to be negotiated.
+
+    Args:
+        operation: what answers.
+        at_once: does the same without a coroutine, where it can.
     """
 
     @wraps(operation)
@@ -296,6 +302,7 @@ def served_by(operation: Operation) -> Callable[[Any, ApiRequest], Coroutine[Any
         return self.respond(answer)
 
     handler.operation = operation  # type: ignore[attr-defined]
+    handler.at_once = at_once  # type: ignore[attr-defined]
     return handler
 
 
@@ -308,6 +315,13 @@ def operations_of(view: Any) -> dict[str, Operation]:
         for method, handler in handlers.items()
         if (operation := getattr(handler, "operation", None)) is not None
     }
+
+
+def at_once_of(view: Any, method: str) -> AtOnce | None:
+    """Return what does the same as the operation of a method without a coroutine, if anything."""
+    handler = getattr(getattr(view, "view_class", None), method.lower(), None)
+    at_once: AtOnce | None = getattr(handler, "at_once", None)
+    return at_once
 
 
 def more_headers_of(view: Any) -> Callable[[], Mapping[str, str]]:

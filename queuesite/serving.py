@@ -15,11 +15,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from http_base.certificates import CERTIFICATE
 from http_base.exceptions import failure_headers
+from http_base.hotpaths import HotPaths
+from http_base.known_heads import KnownHeads
 from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import JSON_RENDERER
 from http_base.tasks import cancel, spawn
 from myqueue.contract.errors import InvalidRequest
 from queuesite.connections import ConnectionGuard, ConnectionLimits, Stage
+from queuesite.plain_cycle import PlainCycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from http_base.hotpaths import App, Receive, Scope
+    from http_base.hotpaths import App, PlainHead, Receive, Scope
     from http_base.memory_budget import MemoryShare
     from http_base.tls import Tls
     from myqueue.contract.errors import QueueError
@@ -41,9 +44,6 @@ DESCRIPTORS_KEPT = 256
 """Of them, those that are left for files and peers; half of them at most."""
 HEAD_BYTES_MAX = 64 << 10
 """Longest request line with headers; what comes in one piece with its end may be longer."""
-KEEP_ALIVE_S = 86_400
-"""For uvicorn: never. The guard closes idle connections; uvicorn's timer would close those whose
-next request came while this process was paused."""
 SHUTDOWN_S = 0.5
 """Seconds that a client gets to agree that its TLS connection ends."""
 HANDSHAKES_MAX = DESCRIPTORS_KEPT // 2
@@ -134,21 +134,36 @@ def _wrote_whole(cycle: RequestResponseCycle, start: Mapping[str, Any], body: by
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, guarded, with a limit on headers, that refuses in the API's own shape."""
+    """uvicorn's protocol, guarded, with a limit on headers, that refuses in the API's own shape.
+
+    A request whose head came before, whole in one piece, is answered without uvicorn: most are.
+    """
 
     _in_head = _in_message = False
     _head_bytes = _received_bytes = _request_number = 0
+    _unknown: bytes = b""
+    """What a request begins with that is about to be parsed."""
+    _address = ""
 
     def __init__(
-        self, *args: Any, guard: ConnectionGuard, asks_certificates: bool, **kwargs: Any
+        self,
+        *args: Any,
+        guard: ConnectionGuard,
+        asks_certificates: bool,
+        hot: HotPaths | None,
+        heads: KnownHeads[PlainHead],
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._guard = guard
         self._asks_certificates = asks_certificates
+        self.hot: Any = hot
+        self._heads = heads
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many connections."""
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
         self._guard.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -159,12 +174,43 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what arrived, unless the headers never end."""
         self._received_bytes += len(data)
+        if self.hot is not None and not self._in_message and self._is_free():
+            known = self._heads.find(data)
+            if known is not None and self._answered_plainly(*known):
+                return
+            self._unknown = data
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response(f"the headers have more than {HEAD_BYTES_MAX} bytes")
                 return
         super().data_received(data)
+
+    def _is_free(self) -> bool:
+        """Tell whether no request is under way and no answer waits for its reader."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered and not self.flow.write_paused
+
+    def _answered_plainly(self, head: PlainHead, body: bytes) -> bool:
+        """Begin to answer a request without ASGI; False when there is no room for it."""
+        if not self.hot.admit_plain(body):
+            return False
+        self._request_number += 1
+        cycle: Any = PlainCycle(self, body)
+        self.cycle = cycle
+        cycle.start(self.hot.answer_plain(head, body, self._address, cycle.answered))
+        return True
+
+    def _learn(self) -> None:
+        """Remember the head that was parsed, if requests with it can be answered without ASGI."""
+        data, self._unknown = self._unknown, b""
+        scope: Any = self.scope
+        if scope["http_version"] != "1.1" or not self.parser.should_keep_alive():
+            return
+        path, query_string = scope["path"], scope["query_string"]
+        head = self.hot.plain_head(scope["method"], path, query_string, self.headers)
+        if head is not None:
+            self._heads.learn(data, self.headers, head)
 
     def on_message_begin(self) -> None:
         """Begin to count."""
@@ -177,6 +223,8 @@ class _Protocol(HttpToolsProtocol):
         """Count no longer."""
         self._in_head = False
         super().on_headers_complete()
+        if self._unknown:
+            self._learn()
 
     def on_message_complete(self) -> None:
         """Note that the whole request is here."""
@@ -184,8 +232,16 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Count what the client has to read yet."""
-        super().on_response_complete()
+        """Go on with what the client sent meanwhile; count what it has to read yet.
+
+        The guard closes idle connections: a timer of each, as uvicorn has it, would close those
+        whose next request came while this process was paused.
+        """
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
         if self.transport.get_write_buffer_size():
             self._guard.count_unsent(self)
 
@@ -399,7 +455,13 @@ class HttpServer:
         assert self._socket is not None, "bind comes first"
         self._guard = ConnectionGuard(self._limits, self._answers)
         asks = self._tls is not None and self._tls.asks_certificates
-        guarded: Any = partial(_Protocol, guard=self._guard, asks_certificates=asks)
+        guarded: Any = partial(
+            _Protocol,
+            guard=self._guard,
+            asks_certificates=asks,
+            hot=app if isinstance(app, HotPaths) else None,
+            heads=KnownHeads(),
+        )
         config = uvicorn.Config(
             app,
             http=guarded,
@@ -411,7 +473,6 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             reset_contextvars=True,  # else a pipelined request keeps a thread of the one before it
-            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from broker_app.access import PRODUCER, admit_entry, require_client
 from broker_app.client_origins import Table
 from broker_app.runtime import current, state_of
-from broker_app.services.produce import batch_produce, messages_produce
+from broker_app.services.produce import (
+    append_at_once,
+    batch_produce,
+    few_messages,
+    messages_produce,
+    small_batch,
+)
 from http_base.access import PRODUCING
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import read_call
@@ -20,8 +26,12 @@ from myqueue.contract.records import read_header
 
 if TYPE_CHECKING:
     from broker_app.partition.commands import AppendResult
-    from http_base.calls import Call
+    from http_base.calls import Answered, Call
     from raft_app.engine.replica import Replica
+
+
+AT_ONCE_TIMEOUT_MS_MIN = 1_000
+"""What has less time to be stored ends to the millisecond, which costs a timer of its own."""
 
 
 @describe(
@@ -37,6 +47,51 @@ if TYPE_CHECKING:
 )
 async def produce(call: Call) -> Appended:
     """Append the messages, or the record batch that is the body, as one batch."""
+    asked, replica = _asked(call)
+    if isinstance(asked, ProduceBatch):
+        appended = await batch_produce(
+            runtime=current(),
+            replica=replica,
+            producer_id=asked.producer_id,
+            batch=call.data,
+            timeout_ms=asked.timeout_ms,
+        )
+    else:
+        appended = await messages_produce(
+            runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
+        )
+    return _answer(replica, appended)
+
+
+def produce_at_once(call: Call, answered: Answered) -> bool:
+    """Do what `produce` does, where nothing but the quorum has to be waited for.
+
+    Raises: what `produce` raises before anything is done.
+    """
+    asked, replica = _asked(call)
+    if isinstance(asked, ProduceBatch):
+        request = small_batch(call.data, asked.producer_id)
+    else:
+        request = few_messages(asked, time.time_ns() // 1_000_000)
+    if request is None or asked.timeout_ms < AT_ONCE_TIMEOUT_MS_MIN:
+        return False
+
+    def told(outcome: AppendResult | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            answered(outcome)
+        else:
+            answered(_answer(replica, outcome))
+
+    append_at_once(current(), replica, request, asked.timeout_ms, told=told)
+    return True
+
+
+def _asked(call: Call) -> tuple[Produce | ProduceBatch, Replica]:
+    """Read a call, check who makes it, and find the partition.
+
+    Raises:
+        QueueError: what `_admit` raises, or the input is malformed.
+    """
     batch = call.data
     if isinstance(batch, bytes):
         of_batch = read_call(call, ProduceBatch)
@@ -44,14 +99,7 @@ async def produce(call: Call) -> Appended:
         is_new = not state_of(replica).knows_producer(of_batch.producer_id)
         if is_new and read_header(batch).sequenced:
             admit_entry(call, current(), Table.PRODUCERS, replica, name=of_batch.producer_id)
-        appended = await batch_produce(
-            runtime=current(),
-            replica=replica,
-            producer_id=of_batch.producer_id,
-            batch=batch,
-            timeout_ms=of_batch.timeout_ms,
-        )
-        return _answer(replica, appended)
+        return of_batch, replica
     asked = read_call(call, Produce)
     if asked.partition is None or asked.partition_key is not None:
         raise InvalidRequest(
@@ -61,10 +109,7 @@ async def produce(call: Call) -> Appended:
     replica = _admit(call, asked, asked.partition)
     if asked.base_sequence is not None:
         admit_entry(call, current(), Table.PRODUCERS, replica, name=asked.producer_id)
-    appended = await messages_produce(
-        runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
-    )
-    return _answer(replica, appended)
+    return asked, replica
 
 
 def admit_batch(call: Call, asked: ProduceBatch) -> Replica:
@@ -114,4 +159,4 @@ class ProduceApi(ApiView):
     with a `request_id`, a retry is recognised and gets the offsets of the first try.
     """
 
-    post = served_by(produce)
+    post = served_by(produce, at_once=produce_at_once)

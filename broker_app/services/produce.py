@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UnsetType
 
-from broker_app.decoding import AT_ONCE_MAX
+from broker_app.decoding import AT_ONCE_MAX, check_small
 from broker_app.partition.commands import AppendBatch, AppendResult
 from broker_app.runtime import state_of
 from myqueue.contract.errors import (
@@ -23,6 +23,8 @@ from myqueue.contract.inputs import records_of
 from myqueue.contract.records import encode_batch, read_header, request_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.inputs import Produce
     from myqueue.contract.records import BatchHeader
@@ -46,14 +48,76 @@ async def messages_produce(
         InvalidRequest: a field is wrong.
         QueueError: what `batch_produce` raises.
     """
-    if isinstance(produce.messages, UnsetType) or len(produce.messages) <= AT_ONCE_MAX:
-        batch = _encoded(produce, now_ms)
-    else:
+    request = few_messages(produce, now_ms)
+    if request is None:
         batch = await runtime.decoding.beside(partial(_encoded, produce, now_ms))
-    # Its messages were checked one by one, and nobody else encoded it.
-    return await _append(
-        runtime, replica, AppendBatch(batch, read_header(batch)), produce.timeout_ms
-    )
+        # Its messages were checked one by one, and nobody else encoded it.
+        request = AppendBatch(batch, read_header(batch))
+    return await _append(runtime, replica, request, produce.timeout_ms)
+
+
+def few_messages(produce: Produce, now_ms: int) -> AppendBatch | None:
+    """Return the messages of a call as a request; None when they are many.
+
+    Args:
+        produce: the call, its producer checked.
+        now_ms: timestamp for messages without one, milliseconds since 1970.
+
+    Raises:
+        InvalidRequest | MessageTooLarge: a field is wrong.
+    """
+    if not (isinstance(produce.messages, UnsetType) or len(produce.messages) <= AT_ONCE_MAX):
+        return None
+    batch = _encoded(produce, now_ms)
+    return AppendBatch(batch, read_header(batch))
+
+
+def small_batch(batch: bytes, producer_id: int) -> AppendBatch | None:
+    """Return a batch as a request, verified down to the last message; None when it is large.
+
+    Raises:
+        CorruptBatch | InvalidRequest: it is malformed, or of another producer than the call.
+    """
+    header = check_small(batch)
+    if header is None:
+        return None
+    _check_producer(header, producer_id)
+    return AppendBatch(batch, header)
+
+
+def append_at_once(
+    runtime: BrokerRuntime,
+    replica: Replica,
+    request: AppendBatch,
+    timeout_ms: int,
+    *,
+    told: Callable[[AppendResult | BaseException], None],
+) -> None:
+    """Append a batch and tell what came of it; one that fits in sequence, or has none.
+
+    Args:
+        runtime: of this broker.
+        replica: the partition.
+        request: verified.
+        timeout_ms: for a quorum to store it.
+        told: is given the result, or what `batch_produce` raises once the batch was proposed.
+
+    Raises:
+        QueueError: it was refused before it was proposed; `batch_produce` says whether it waits for
+            its predecessor, or whether this replica leads at all.
+    """
+    group_id, header = replica.spec.group_id, request.header
+
+    def outcome(appended: AppendResult, error: BaseException | None) -> None:
+        if error is None:
+            _count(runtime, replica, request, appended)
+            told(appended)
+            return
+        if header.sequenced and not isinstance(error, CommitTimeout):
+            runtime.out_of_order.predecessor_refused(group_id, header)
+        told(error)
+
+    runtime.engine.begin(group_id, request, outcome, timeout_ms=timeout_ms)
 
 
 def _encoded(produce: Produce, now_ms: int) -> bytes:
@@ -116,11 +180,17 @@ async def _append(
             runtime.out_of_order.predecessor_refused(group_id, header)
             raise
     assert isinstance(appended, AppendResult), appended
+    _count(runtime, replica, request, appended)
+    return appended
+
+
+def _count(
+    runtime: BrokerRuntime, replica: Replica, request: AppendBatch, appended: AppendResult
+) -> None:
     traffic = runtime.traffic[replica.spec.topic]
     traffic.messages_produced += appended.record_count
     traffic.batches_produced += 1
     traffic.produced_bytes += len(request.batch)
-    return appended
 
 
 async def _append_in_sequence(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.rawnode import RawNode
     from raft_app.core.types import EntriesWanted, Ready, Rpc, SnapshotMeta, Write
+    from raft_app.engine.waiters import Told
     from raft_app.statemachine import StateMachine
     from raft_app.storage.protocol import GroupSpec, Operation, PeerAddress
 
@@ -513,9 +514,9 @@ class Replica:
     # --- requests ---------------------------------------------------------------------------
 
     def propose(
-        self, request: Any, *, now_ms: int, clock_ms: int
-    ) -> asyncio.Future[Any] | CommandAnswer:
-        """Admit a request: return its answer, or the future of the entry that it waits for.
+        self, request: Any, waiting: asyncio.Future[Any] | Told, *, now_ms: int, clock_ms: int
+    ) -> CommandAnswer | None:
+        """Admit a request: return its answer, or None when `waiting` will be told.
 
         Raises:
             NotLeader | NoLeader | Overloaded: refused before it was proposed.
@@ -528,7 +529,7 @@ class Replica:
             case CommandAnswer():
                 return decision
             case Join(index=index, term=term):
-                return self._waiters.wait_for(index, term)
+                self._waiters.add(index, term, waiting)
             case Propose(proposal=proposal, token=token):
                 self._require_room(proposal.size_bytes)
                 try:
@@ -542,7 +543,8 @@ class Replica:
                     ) from error
                 self.state_machine.proposed(token, index, term)
                 self._count_log()
-                return self._waiters.wait_for(index, term)
+                self._waiters.add(index, term, waiting)
+        return None
 
     def _require_room(self, size_bytes: int) -> None:
         """Refuse a proposal that the broker's budget has no room for.

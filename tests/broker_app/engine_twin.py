@@ -221,6 +221,43 @@ class EngineTwin:
     async def propose(
         self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
     ) -> Any:
+        admitted = self._admit(group_id, request)
+        if isinstance(admitted, CommandAnswer):
+            return admitted.result
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await admitted
+        except TimeoutError:
+            raise CommitTimeout("no quorum in time") from None
+
+    def begin(
+        self,
+        group_id: int,
+        request: Any,
+        tell: Callable[[Any, BaseException | None], None],
+        *,
+        timeout_ms: int,
+    ) -> None:
+        admitted = self._admit(group_id, request)
+        if isinstance(admitted, CommandAnswer):
+            tell(admitted.result, None)
+            return
+
+        def told(done: asyncio.Future[Any]) -> None:
+            timer.cancel()
+            if (error := done.exception()) is not None:
+                tell(None, error)
+            else:
+                tell(done.result(), None)
+
+        def expire() -> None:
+            if not admitted.done():
+                admitted.set_exception(CommitTimeout("no quorum in time"))
+
+        timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, expire)
+        admitted.add_done_callback(told)
+
+    def _admit(self, group_id: int, request: Any) -> asyncio.Future[Any] | CommandAnswer:
         replica = self.replica(group_id)
         replica.require_serving()
         if self.refusals:
@@ -228,8 +265,8 @@ class EngineTwin:
         state = replica.state_machine
         decision = state.prepare(request, now_ms=self.now_ms, clock_ms=self.clock)
         match decision:
-            case CommandAnswer(result=result):
-                return result
+            case CommandAnswer():
+                return decision
             case Join(index=index, term=term):
                 position = (index, term)
             case Propose(proposal=proposal, token=token):
@@ -251,11 +288,7 @@ class EngineTwin:
         replica.waiters.setdefault(position, []).append(future)
         if not self.holding:
             asyncio.get_running_loop().call_soon(self._commit, replica)
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                return await future
-        except TimeoutError:
-            raise CommitTimeout("no quorum in time") from None
+        return future
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
         self.barriers += 1

@@ -42,7 +42,7 @@ from raft_app.transport.protocol import TransportLimits
 from raft_app.transport.tcp.transport import TcpTransport
 from tests.broker_app.engine_twin import runtime_over
 from tests.broker_app.replica import batch_of
-from tests.http_base.asgi_client import call
+from tests.http_base.asgi_client import call_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -182,7 +182,7 @@ class Partition:
     async def produce(self, count: int) -> None:
         """Append messages, one batch of one at a time."""
         for _ in range(count):
-            answer = await call(
+            answer = await call_plainly(
                 self.app,
                 "POST",
                 "/producer/produce?topic=logs&partition=0&producer_id=1",
@@ -195,7 +195,7 @@ class Partition:
     async def pop(self, count: int) -> None:
         """Pop messages, one at a time."""
         for _ in range(count):
-            answer = await call(
+            answer = await call_plainly(
                 self.app,
                 "POST",
                 "/consumer/consume?topic=logs&partition=0&consumer_id=1&max_messages=1",

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
+from http_base.known_heads import BODY_BYTES_MAX
+
+if TYPE_CHECKING:
+    from http_base.direct import DirectAnswer
+    from http_base.hotpaths import HotPaths
 
 
 class Answer(NamedTuple):
@@ -93,3 +99,29 @@ async def call(
         {name.decode().lower(): value.decode() for name, value in start["headers"]},
         b"".join(event.get("body", b"") for event in sent[1:]),
     )
+
+
+async def call_plainly(
+    app: HotPaths,
+    method: str,
+    target: str,
+    *,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> Answer | None:
+    """Send a request as a connection does on which its head came before.
+
+    Through ASGI where there is something to be weighed; the arguments are those of `call`.
+    """
+    scope = scope_of(method, target, events_of(body)[1] | (headers or {}))
+    head = app.plain_head(method, scope["path"], scope["query_string"], scope["headers"])
+    if head is None or len(body) > BODY_BYTES_MAX or not app.admit_plain(body):
+        return await call(app, method, target, body=body, headers=headers)
+    try:
+        told: asyncio.Future[DirectAnswer] = asyncio.get_running_loop().create_future()
+        answering = app.answer_plain(head, body, scope["client"][0], told.set_result)
+        answer = await (told if answering is None else answering)
+    finally:
+        app.end_plain(body)
+    sent = {name.decode().lower(): value.decode() for name, value in answer.headers}
+    return Answer(answer.status, sent, answer.body)

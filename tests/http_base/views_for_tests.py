@@ -24,6 +24,8 @@ from myqueue.contract.records import Record
 CANCELLED: list[str] = []
 STARTED = asyncio.Event()
 """Made anew by each test, in its loop."""
+PAUSE = asyncio.Event()
+"""The same: what `SlowView` waits for."""
 
 
 class Echo(Success, frozen=True):
@@ -101,6 +103,36 @@ class WaitingView(ApiView):
             raise
 
 
+@describe(summary="Wait", access=OPEN)
+async def slow(call):
+    """Answer when `PAUSE` is set."""
+    STARTED.set()
+    try:
+        await PAUSE.wait()
+    except asyncio.CancelledError:
+        CANCELLED.append("/slow")
+        raise
+    return Echo(topic="slow")
+
+
+@describe(summary="Fail", access=OPEN)
+async def buggy(call):
+    """Fail as nobody expects."""
+    raise ZeroDivisionError("a secret of the server")
+
+
+class SlowView(ApiView):
+    """Waits for a test."""
+
+    get = served_by(slow)
+
+
+class BuggyView(ApiView):
+    """Fails."""
+
+    get = served_by(buggy)
+
+
 class InternalView(ApiView):
     """Takes the cluster's token only."""
 
@@ -138,5 +170,7 @@ HOT_PATHS = {
     "/failing": FailingView.as_view(),
     "/waiting": WaitingView.as_view(),
     "/internal": InternalView.as_view(),
+    "/slow": SlowView.as_view(),
+    "/buggy": BuggyView.as_view(),
     "/metrics": MetricsView.as_view(),
 }

@@ -130,8 +130,8 @@ BATCH_MUTANTS = (
         name="messages-encoded-in-the-loop",
         fault="All messages of a call are checked and encoded in the event loop, however many",
         path="broker_app/services/produce.py",
-        old="len(produce.messages) <= AT_ONCE_MAX:\n",
-        new="len(produce.messages) <= 1 << 30:\n",
+        old="len(produce.messages) <= AT_ONCE_MAX):\n",
+        new="len(produce.messages) <= 1 << 30):\n",
         test="tests/broker_app/services/test_produce.py"
         "::test_many_messages_of_a_call_are_encoded_beside_the_loop",
     ),

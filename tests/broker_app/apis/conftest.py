@@ -17,10 +17,10 @@ from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import ClientToken, cluster_token, sign_client
 from myqueue.contract.inputs import JSON, MSGPACK
-from tests.http_base.asgi_client import Answer, call
+from tests.http_base.asgi_client import Answer, call, call_plainly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from broker_app.runtime import BrokerRuntime
     from tests.broker_app.engine_twin import ReplicaTwin
@@ -44,8 +44,9 @@ class Api:
     is_direct = False
     """True where all that is sent as JSON is sent as MessagePack in truth."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, call: Callable[..., Awaitable[Answer | None]] = call) -> None:
         self._app = app
+        self._call = call
 
     async def send(
         self,
@@ -71,7 +72,7 @@ class Api:
         data = raw if raw is not None else (b"" if body is None else msgspec.json.encode(body))
         headers["content-length"] = str(len(data))
         target = f"{path}?{urlencode(query)}" if query else path
-        answer = await call(self._app, method, target, body=data, headers=headers)
+        answer = await self._call(self._app, method, target, body=data, headers=headers)
         assert answer is not None
         return answer
 
@@ -105,12 +106,15 @@ class DirectApi(Api):
         return answer._replace(body=body, headers=answer.headers | {"content-type": JSON})
 
 
-@pytest.fixture(params=["hot paths", "django alone", "direct"])
+@pytest.fixture(params=["hot paths", "django alone", "direct", "plain"])
 def api(request: Any, runtime: BrokerRuntime, replica: ReplicaTwin) -> Api:
     """The API of a broker that leads partition 0 of topic logs."""
     app = ASGIHandler()
     if request.param == "direct":
         return DirectApi(HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies, door=DOOR))
+    if request.param == "plain":
+        hot = HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies, door=DOOR)
+        return DirectApi(hot, call_plainly)
     return Api(
         HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies, door=DOOR)
         if request.param == "hot paths"

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.decoding import AT_ONCE_MAX
+from broker_app.decoding import AT_ONCE_MAX, LARGE_BYTES
 from broker_app.partition.commands import AppendResult
 from broker_app.services import produce as produce_service
-from broker_app.services.produce import batch_produce, messages_produce
+from broker_app.services.produce import (
+    append_at_once,
+    batch_produce,
+    few_messages,
+    messages_produce,
+    small_batch,
+)
 from myqueue.contract.errors import (
     CommitTimeout,
     CorruptBatch,
@@ -274,3 +280,69 @@ async def test_many_messages_of_a_call_are_encoded_beside_the_loop(
             produce=read_input(Produce, {**body, "messages": [*body["messages"], []]}),
             now_ms=1_000,
         )
+
+
+class Appends:
+    """Batches of producer 1 that are appended at once, and what was told of them."""
+
+    def __init__(self, runtime: BrokerRuntime, replica: ReplicaTwin) -> None:
+        self.runtime, self.replica = runtime, replica
+        self.told: list[Any] = []
+
+    def append(self, *values: str, **stamp: Any) -> None:
+        request = small_batch(batch_of(*values, **stamp).batch, 1)
+        assert request is not None
+        append_at_once(self.runtime, self.replica, request, 2_000, told=self._tell)  # type: ignore[arg-type]
+
+    def _tell(self, outcome: AppendResult | BaseException) -> None:
+        known = isinstance(outcome, AppendResult)
+        self.told.append(outcome.base_offset if known else type(outcome))
+
+
+async def test_what_is_appended_at_once_gets_the_offsets_of_its_first_try(
+    runtime: BrokerRuntime, replica: ReplicaTwin
+) -> None:
+    appends = Appends(runtime, replica)
+    appends.append("a", "b", sequence=0)
+    assert appends.told == []
+    await turns()
+    appends.append("a", "b", sequence=0)
+    assert appends.told == [0, 0]
+    traffic = runtime.traffic[replica.spec.topic]
+    assert (traffic.messages_produced, traffic.batches_produced) == (4, 2)
+
+
+async def test_what_does_not_fit_is_refused_at_once_and_tells_nobody(
+    runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin
+) -> None:
+    appends = Appends(runtime, replica)
+    with pytest.raises(UnknownProducer):
+        appends.append("late", sequence=7)
+    await turns()
+    assert (appends.told, engine.proposals) == ([], [])
+
+
+async def test_a_batch_that_was_overwritten_lets_its_followers_go(
+    sender: Sender, engine: EngineTwin, runtime: BrokerRuntime, replica: ReplicaTwin
+) -> None:
+    engine.holding = True
+    appends = Appends(runtime, replica)
+    appends.append("a", sequence=0)
+    follower = sender.send("c", sequence=2)
+    await turns()
+    engine.lose(replica, kept=0)
+    await turns()
+    assert appends.told == [NotLeader]
+    with pytest.raises((NotLeader, OutOfOrderSequence)):
+        await asyncio.wait_for(follower, 5)
+
+
+def test_large_batches_and_many_messages_are_not_for_the_loop() -> None:
+    assert small_batch(batch_of("x" * LARGE_BYTES).batch, 1) is None
+    call = {"topic": "logs", "partition": 0, "producer_id": 1}
+    few = read_input(Produce, call | {"messages": ["a"] * AT_ONCE_MAX}, {})
+    many = read_input(Produce, call | {"messages": ["a"] * (AT_ONCE_MAX + 1)}, {})
+    assert few_messages(few, 7) is not None
+    assert few_messages(many, 7) is None
+    with pytest.raises(InvalidRequest):
+        small_batch(batch_of("a", sequence=0).batch, 2)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded
+from myqueue.contract.errors import CommitTimeout, DiskFull, NoLeader, NotLeader, Overloaded
 from raft_app.engine import engine
 from tests.raft_app.engine.engine_harness import EngineCluster
 
@@ -46,6 +46,42 @@ async def test_write_without_a_quorum_ends_in_time_and_unknown(cluster):
     with pytest.raises(CommitTimeout) as caught:
         await leader.propose(1, ("append", "a"), timeout_ms=20)
     assert not caught.value.outcome_known
+
+
+def begin(engine, text, timeout_ms=10_000):
+    """Begin to append, and return the future of what is told: (result, error)."""
+    told = asyncio.get_running_loop().create_future()
+    engine.begin(
+        1, ("append", text), lambda *outcome: told.set_result(outcome), timeout_ms=timeout_ms
+    )
+    return told
+
+
+async def test_what_begins_ends_as_what_is_proposed(cluster):
+    leader = cluster.the_leader()
+    async with asyncio.timeout(10):
+        assert [await begin(leader, text) for text in ("a", "b")] == [(0, None), (1, None)]
+        last_index = leader.replicas[1].node.last_index
+        assert await begin(leader, "a") == (0, None)  # known already
+        assert leader.replicas[1].node.last_index == last_index
+        assert await leader.propose(1, ("append", "c"), timeout_ms=10_000) == 2
+
+
+async def test_what_is_refused_before_it_begins_tells_nobody(cluster):
+    await cluster.until(lambda: cluster.engines[2].replicas[1].leader_broker_id == 1)
+    with pytest.raises(NotLeader):
+        begin(cluster.engines[2], "a")
+    leader = cluster.engines[1]
+    leader.disk.full = True
+    with pytest.raises(DiskFull):
+        begin(leader, "a")
+
+
+async def test_what_begins_without_a_quorum_ends_in_time_and_unknown(cluster):
+    cluster.hub.isolate(1, silently=True)
+    async with asyncio.timeout(10):
+        result, error = await begin(cluster.engines[1], "a", timeout_ms=20)
+    assert (result, type(error), error.outcome_known) == (None, CommitTimeout, False)
 
 
 async def test_answer_that_is_known_needs_no_entry(cluster):

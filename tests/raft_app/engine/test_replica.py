@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from http_base.memory_budget import MemoryBudget
@@ -72,7 +74,9 @@ def lead(replica: Replica) -> Effects:
 
 
 def propose(replica: Replica, text: str, kind: str = "append"):
-    return replica.propose((kind, text), now_ms=1, clock_ms=1)
+    """Return the answer, or what is told it."""
+    waiting = asyncio.get_running_loop().create_future()
+    return replica.propose((kind, text), waiting, now_ms=1, clock_ms=1) or waiting
 
 
 async def test_single_voter_leads_and_serves_once_its_vote_and_no_op_are_durable():
