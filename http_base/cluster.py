@@ -148,6 +148,8 @@ class GroupStanding(Struct, frozen=True, kw_only=True):
     not known. At least so old while `ages_unknown`."""
     ages_unknown: Number = 0
     """Partitions where the age of the oldest message left is not known yet."""
+    dead_letter_topic: str = ""
+    """Of workers: where their dead messages go; empty for the topic's name with `.dead`."""
 
 
 class GroupStandings(Success, frozen=True):

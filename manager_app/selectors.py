@@ -516,11 +516,24 @@ def groups_with_counts(asked: GroupsQuery) -> list[ConsumerGroup]:
     Names are in the order of their bytes, as Python sorts them.
     """
     name = F("name") if connection.vendor == "sqlite" else Collate("name", "C")
-    rows = ConsumerGroup.objects.filter(_named(asked.prefix), GreaterThan(name, asked.after))
-    if asked.topic:
-        rows = rows.filter(topics__has_key=asked.topic)
-    rows = rows.order_by(name)
+    rows = _groups(asked).filter(GreaterThan(name, asked.after)).order_by(name)
     return list(rows.annotate(member_count=row_count_of(GroupMember, "group"))[: asked.limit + 1])
+
+
+def group_names(asked: GroupsQuery) -> list[str]:
+    """Return the names of consumer groups, on whatever page, in no order."""
+    return list(_groups(asked).values_list("name", flat=True))
+
+
+def groups_named(names: Sequence[str]) -> list[ConsumerGroup]:
+    """Return the consumer groups of these names, each with `member_count`, in no order."""
+    rows = ConsumerGroup.objects.filter(name__in=names)
+    return list(rows.annotate(member_count=row_count_of(GroupMember, "group")))
+
+
+def _groups(asked: GroupsQuery) -> QuerySet[ConsumerGroup]:
+    rows = ConsumerGroup.objects.filter(_named(asked.prefix))
+    return rows.filter(topics__has_key=asked.topic) if asked.topic else rows
 
 
 def group_get(name: str) -> ConsumerGroup:

@@ -51,6 +51,7 @@ class _Sum:
     in_flight: int = 0
     delayed: int = 0
     dead: int = 0
+    dead_letter_topic: str = ""
 
     def add(self, group_id: int, offsets: GroupOffsets) -> None:
         """Count a partition."""
@@ -113,6 +114,8 @@ async def _sums(runtime: BrokerRuntime) -> dict[tuple[str, str], _Sum]:
             one = sums.setdefault(key, _Sum(is_workers=False))
             one.is_workers = one.is_workers or offsets.is_workers
             one.add(replica.spec.group_id, offsets)
+            work = state.works.get(name)
+            one.dead_letter_topic = work.dead_letter_topic if work else one.dead_letter_topic
             looked_at += offsets.unsettled
         if looked_at > LOOKED_AT_ONCE:
             looked_at = 0
@@ -181,4 +184,5 @@ def _standing(
         dead=one.dead,
         age_ms=age_ms if one.places else 0,
         ages_unknown=len(one.places) - len(known),
+        dead_letter_topic=one.dead_letter_topic,
     )

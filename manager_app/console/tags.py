@@ -16,8 +16,21 @@ from manager_app.console import formats
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from typing import Protocol
 
     from django.template.context import RequestContext
+
+    class HasLag(Protocol):
+        """A group in a list, in a topic, or in a partition."""
+
+        @property
+        def lag(self) -> int | None:
+            """Messages left; None when it is not known."""
+
+        @property
+        def age_ms(self) -> int | None:
+            """Of the oldest of them; None when it is not known."""
+
 
 register = template.Library()
 register.filter("number", formats.number)
@@ -46,6 +59,18 @@ def since(moment: datetime | None) -> str:
     if moment is None:
         return formats.age(None)
     return formats.age(max(0.0, (timezone.now() - moment).total_seconds()))
+
+
+@register.filter
+def behind(one: HasLag | None) -> str:
+    """Return how long the oldest message that a group has left has waited, `-` without one."""
+    if one is None or one.lag is None:
+        return formats.UNKNOWN
+    if not one.lag:
+        return "-"
+    told = formats.duration(None if one.age_ms is None else one.age_ms / 1000)
+    is_least = one.age_ms is not None and bool(getattr(one, "ages_unknown", False))
+    return f"at least {told}" if is_least else told
 
 
 @register.simple_tag

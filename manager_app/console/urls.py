@@ -68,6 +68,7 @@ OVERVIEW = "manager_app.console.pages.overview"
 BROKERS = "manager_app.console.pages.brokers"
 CLIENTS = "manager_app.console.pages.clients"
 EVENTS = "manager_app.console.pages.events"
+GROUPS = "manager_app.console.pages.groups"
 RECORDS = "manager_app.console.pages.records"
 
 urlpatterns = [
@@ -78,5 +79,9 @@ urlpatterns = [
     act("brokers/<int:broker_id>/undrain/", BROKERS, "UndrainBroker", name="broker_undrain"),
     show("clients/", CLIENTS, "clients", name="clients"),
     show("events/", EVENTS, "events", name="events"),
+    show("groups/", GROUPS, "groups", name="groups"),
+    show("groups/<str:group>/", GROUPS, "one_group", name="group"),
+    act("groups/<str:group>/move/", GROUPS, "MoveGroup", name="group_move"),
+    act("groups/<str:group>/forget/", GROUPS, "ForgetGroup", name="group_forget"),
     show("records/", RECORDS, "records", name="records"),
 ]

@@ -5,7 +5,8 @@ For threads beside the loop, such as those of views.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET
 
@@ -59,15 +60,119 @@ def list_groups(asked: GroupsQuery, told: Overview) -> Page[GroupSummary]:
     if asked.kind != "consumers":
         found = {
             name: workers_summary(name, topics, told.total(name))
-            for name, topics in told.work_groups.items()
-            if name > asked.after and name.startswith(asked.prefix)
-            if not asked.topic or asked.topic in topics
+            for name, topics in _work_groups(told, asked).items()
+            if name > asked.after
         }
     if asked.kind != "workers":
         rows = selectors.groups_with_counts(asked)
         found |= {row.name: group_summary(row, told.total(row.name)) for row in rows}
     page = page_of(sorted(found), asked.limit, str)
     return page.map(lambda name: found[name])
+
+
+def _work_groups(told: Overview, asked: GroupsQuery) -> dict[str, list[str]]:
+    """Return the groups of workers that are asked for, on whatever page, with their topics."""
+    return {
+        name: topics
+        for name, topics in told.work_groups.items()
+        if name.startswith(asked.prefix) and (not asked.topic or asked.topic in topics)
+    }
+
+
+def groups_behind(told: Overview, asked: GroupsQuery) -> tuple[list[GroupSummary], int]:
+    """Return the groups that are furthest behind, by the age of the oldest message left.
+
+    Args:
+        told: where groups are.
+        asked: which, and how many.
+
+    Returns:
+        The groups, and how many there are in all.
+    """
+    of_workers = _work_groups(told, asked)
+    names: dict[str, Literal["consumers", "workers"]] = {}
+    if asked.kind != "consumers":
+        names.update(dict.fromkeys(of_workers, "workers"))
+    if asked.kind != "workers":
+        names.update(dict.fromkeys(selectors.group_names(asked), "consumers"))
+    order = sorted(names, key=lambda name: (*_behind(told.total(name)), name))
+    chosen = order[: asked.limit]
+    stored = [name for name in chosen if names[name] == "consumers"]
+    rows = {row.name: row for row in selectors.groups_named(stored)}
+    shown = [
+        group_summary(rows[name], told.total(name))
+        if name in rows
+        else workers_summary(name, of_workers.get(name, []), told.total(name))
+        for name in chosen
+    ]
+    return shown, len(names)
+
+
+def _behind(standing: GroupStanding | None) -> tuple[float, float]:
+    if standing is None:
+        return (1, 1)
+    return (-(standing.age_ms or 0), -standing.lag)
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A group for a page of it: with some of its partitions and members."""
+
+    detail: GroupDetail
+    total: GroupStanding | None
+    """Of all its partitions, as brokers told a moment ago."""
+    standings: Mapping[str, GroupStanding]
+    """By topic."""
+    topics: list[str]
+    """That it reads or read, as far as they are still there."""
+    next_partition: str | None
+    """As `logs/3`: the last partition shown when there are more."""
+    silent: frozenset[int]
+    """Ids of brokers that did not answer."""
+
+
+def view_group(
+    runtime: ManagerRuntime, name: str, members: MembersQuery, *, after: str, limit: int
+) -> GroupView:
+    """Return a group with a page of its partitions, whose leaders alone are asked.
+
+    Args:
+        runtime: of this manager.
+        name: of the group.
+        members: which.
+        after: the partition before the first, as `logs/3`; empty for the first.
+        limit: most partitions.
+
+    Raises:
+        GroupNotFound: neither the database nor a broker knows it.
+    """
+    told = runtime.run(runtime.standings.recent(), timeout_s=TOLD_LIMIT_S)
+    stored: StoredConsumerGroup | None
+    try:
+        stored = selectors.group_stored(selectors.group_get(name))
+    except GroupNotFound:
+        stored = None
+    standings = told.by_group.get(name, {})
+    if stored is None and not standings:
+        raise GroupNotFound(f"there is no group {name!r}", field="group")
+    topics = set(standings) | (stored.topics_used if stored else set())
+    topic, _, index = after.rpartition("/")
+    begin = (topic, int(index) if index.isdecimal() else -1)
+    left = [
+        one for one in runtime.group_offsets.partitions(topics) if (one.topic, one.index) > begin
+    ]
+    page = page_of(left[: limit + 1], limit, lambda one: f"{one.topic}/{one.index}")
+    asking = runtime.group_offsets.ask_partitions(name, page.rows, age=True)
+    offsets = runtime.run(asking, timeout_s=TOLD_LIMIT_S)
+    heard = runtime.groups.last_heartbeats(name)
+    return GroupView(
+        detail=group_detail(name, stored, offsets, heard=heard, asked=members),
+        total=told.total(name),
+        standings=standings,
+        topics=sorted(topics & runtime.metadata.current.topics.keys()),
+        next_partition=page.next,
+        silent=told.silent,
+    )
 
 
 def describe_group(runtime: ManagerRuntime, name: str, members: MembersQuery = ALL) -> GroupDetail:
@@ -121,7 +226,10 @@ def forget_group(runtime: ManagerRuntime, name: str) -> list[TopicPartition]:
         runtime.run(runtime.groups.delete(name), timeout_s=TOLD_LIMIT_S)
     except GroupNotFound:
         describe_group(runtime, name)
-    return runtime.run(runtime.group_offsets.forget(name), timeout_s=FORGET_LIMIT_S)
+    try:
+        return runtime.run(runtime.group_offsets.forget(name), timeout_s=FORGET_LIMIT_S)
+    finally:
+        runtime.standings.outdate()
 
 
 def move_group(
@@ -133,7 +241,10 @@ def move_group(
         topic = await runtime.find_topic(asked.topic)
         return await runtime.group_offset_moves.move(name, topic, asked, by=by)
 
-    return runtime.run(move(), timeout_s=asked.timeout_ms / 1000 + MOVE_MARGIN_S)
+    try:
+        return runtime.run(move(), timeout_s=asked.timeout_ms / 1000 + MOVE_MARGIN_S)
+    finally:
+        runtime.standings.outdate()
 
 
 def group_summary(row: ConsumerGroup, standing: GroupStanding | None) -> GroupSummary:

@@ -78,7 +78,12 @@ class GroupOffsetCalls:
         Returns:
             The answer of each partition's leader, or why there is none.
         """
-        partitions = self._partitions(topics)
+        return await self.ask_partitions(group, self.partitions(topics), age=age)
+
+    async def ask_partitions(
+        self, group: str, partitions: Collection[PartitionMetadata], *, age: bool = False
+    ) -> dict[TopicPartition, GroupOffset | Unsaid]:
+        """Ask some partitions as `ask` does."""
         found: dict[TopicPartition, GroupOffset | Unsaid] = {
             TopicPartition(one.topic, one.index): Unsaid.NO_ANSWER for one in partitions
         }
@@ -121,7 +126,7 @@ class GroupOffsetCalls:
                 logger.warning("%s still knows group %s: %s", one, group, error)
                 failed.append(TopicPartition(one.topic, one.index))
 
-        await gather_bounded((forget(one) for one in self._partitions(None)), PARTITIONS_AT_ONCE)
+        await gather_bounded((forget(one) for one in self.partitions(None)), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
     async def find_time(
@@ -170,7 +175,12 @@ class GroupOffsetCalls:
         )
         return await self._calls.call(call, GroupCommitted)
 
-    def _partitions(self, topics: Iterable[str] | None) -> list[PartitionMetadata]:
+    def partitions(self, topics: Iterable[str] | None) -> list[PartitionMetadata]:
+        """Return the partitions of topics by topic and index; unknown ones are left out.
+
+        Args:
+            topics: their names. None: all.
+        """
         present = self._metadata.current.topics
         names = present if topics is None else sorted(topics)
         return [one for name in names if name in present for one in present[name].partitions]

@@ -7,6 +7,7 @@ how old it is; lists of the API ask anew.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -97,6 +98,10 @@ class StandingsCopy:
         told = dict(zip(living, answers, strict=True))
         self.latest = overview_of(told, asked_s)
         return self.latest
+
+    def outdate(self) -> None:
+        """Let the next page ask anew, since something was changed; any thread may call it."""
+        self.latest = dataclasses.replace(self.latest, asked_s=float("-inf"))
 
     async def recent(self, max_age_s: float = RECENT_S) -> Overview:
         """Return what was told at most so long ago; who comes meanwhile waits for one question."""
