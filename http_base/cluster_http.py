@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from http_base.connections import Connections, NotConnected
-from http_base.request_marks import request_id
+from http_base.request_marks import CURRENT
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import InvalidRequest, from_body
 from myqueue.contract.http1 import REQUEST_ID_HEADER, Request
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK, prepare_type
+from myqueue.contract.tracing import header_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -232,6 +233,8 @@ class ClusterHttp:
             raise OutcomeUnknown(f"{address} did not answer in time") from error
         except OSError as error:
             raise OutcomeUnknown(f"the connection to {address} broke: {error}") from error
+        if "x-request-id" in headers:
+            _adopt_id(headers)
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         return ClusterAnswer(address, status, content_type, headers, content, accept=request.accept)
 
@@ -242,8 +245,18 @@ class ClusterHttp:
 
 def _marks() -> str:
     """Return the header lines that say for which request a call is made."""
-    own_id = request_id()
-    return f"{REQUEST_ID_HEADER}: {own_id}\r\n" if own_id else ""
+    mark = CURRENT.get()
+    if mark is None or mark.is_over:
+        return ""
+    own_id = f"{REQUEST_ID_HEADER}: {mark.known_id}\r\n" if mark.known_id else ""
+    return f"{own_id}{header_lines(mark.place)}"
+
+
+def _adopt_id(headers: Mapping[str, str]) -> None:
+    """Take over the id that another process made for the request that is answered here."""
+    mark, made = CURRENT.get(), headers.get("x-request-id")
+    if made and mark is not None and not (mark.is_over or mark.known_id):
+        mark.take_id(made.encode("latin1", "replace"))
 
 
 def _encoded(call: ClusterCall) -> tuple[bytes, str]:

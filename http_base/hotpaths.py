@@ -34,6 +34,7 @@ from http_base.request_marks import HEADER as REQUEST_ID
 from http_base.requests import HotRequest, client_address_of
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
+from http_base.traces import TRACEPARENT, TRACESTATE, begin_trace, end_trace
 from http_base.views import at_once_of, more_headers_of, operations_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, QueueError
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from http_base.calls import Answered, AtOnce, Call, Operation, StoredBatches
     from http_base.direct import DirectAnswer
     from http_base.memory_budget import MemoryShare
+    from myqueue.contract.tracing import Tracing
 
     Scope = dict[str, Any]
     Event = Mapping[str, Any]
@@ -99,6 +101,7 @@ class HotPaths:
         door: Door | None = None,
         rules: BrowserRules | None = None,
         slow_ms: int = 0,
+        tracing: Tracing | None = None,
     ) -> None:
         """Put the hot paths in front of an application.
 
@@ -111,7 +114,9 @@ class HotPaths:
             rules: refuse what pages of others make browsers do; None: nothing does.
             slow_ms: a request that takes longer is logged, in milliseconds from when it was whole,
                 without its waits for messages; 0: none is.
+            tracing: makes spans for requests that belong to a trace; None: nobody records any.
         """
+        self._tracing = tracing
         self._slow_s = slow_ms / 1000 or inf
         self._tells_all = logger.isEnabledFor(logging.DEBUG)
         self._rules = rules
@@ -159,6 +164,10 @@ class HotPaths:
         headers = _headers_of(scope)
         if REQUEST_ID in headers:
             mark.take_id(headers[REQUEST_ID])
+        elif self._tells_all:
+            _ = mark.id  # whatever is passed on for it has the same
+        if TRACEPARENT in headers:
+            begin_trace(mark, scope, headers, self._tracing)
         ORIGIN.set(_origin_of(client_address_of(scope), headers))
         if self._rules is not None and (
             headers.get(b"host") not in self._known_hosts
@@ -286,6 +295,7 @@ class HotPaths:
         call: DirectCall,
         mark: RequestMark,
     ) -> DirectAnswer:
+        CURRENT.set(mark)  # who tells of the outcome may be at work for another request
         answer = answer_of(
             outcome, call, method=head.method, path=head.path, more_headers=head.more_headers
         )
@@ -301,6 +311,8 @@ class HotPaths:
         if took_s > self._slow_s or self._tells_all:
             _tell(mark, asked, client_address, took_s=took_s, is_slow=took_s > self._slow_s)
         mark.is_over = True
+        if mark.span is not None:
+            end_trace(mark, mark.span)
 
     async def _answer(
         self,
@@ -455,10 +467,11 @@ _ORIGIN, _PASSED = ORIGIN_HEADER.lower().encode(), PASSED_HEADER.lower().encode(
 _HEADERS_READ = frozenset(
     {b"content-type", b"content-length", b"transfer-encoding", b"accept", b"authorization"}
     | {b"host", b"origin", b"sec-fetch-site", b"cookie", _ORIGIN, _PASSED, REQUEST_ID}
+    | {TRACEPARENT, TRACESTATE}
 )
 
 
-_WEIGHED = frozenset({b"origin", b"sec-fetch-site", b"cookie", REQUEST_ID})
+_WEIGHED = frozenset({b"origin", b"sec-fetch-site", b"cookie", REQUEST_ID, TRACEPARENT})
 """Of a request without any of these, by a host that is known, nothing has to be asked but who
 sends it."""
 

@@ -14,8 +14,14 @@ import time
 from contextvars import ContextVar
 from itertools import count
 from math import inf
+from typing import TYPE_CHECKING
 
 from myqueue.contract.http1 import REQUEST_ID_HEADER
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from myqueue.contract.tracing import TraceContext
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 """What a request may give as its id; anything else is ignored."""
@@ -37,6 +43,10 @@ class RequestMark:
     """When it was whole here, by the monotonic clock; endless before."""
     status = 0
     """HTTP status of its answer; 0 while there is none."""
+    place: TraceContext | None = None
+    """Where it belongs in a trace: to the caller's span, or to its own below that."""
+    span: Span | None = None
+    """Its own, where spans are recorded."""
     waited_s = 0.0
     """How long it has waited for messages, in seconds."""
     _waits = 0

@@ -16,6 +16,7 @@ from http_base.certificates import CertificateRule
 from http_base.forwarded import BehindProxy
 from http_base.hotpaths import HotPaths
 from http_base.threaded_django import ThreadedDjango
+from myqueue.contract.tracing import tracing_of
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> App:
         door=urls.DOOR,
         rules=BrowserRules(settings.ALLOWED_HOSTS, config.allowed_hosts, urls.HOT_PATHS),
         slow_ms=config.slow_request_ms,
+        tracing=tracing_of(f"queuesite-{role}"),
     )
     if config.tls_client_certs:
         app = CertificateRule(app, config.cluster_secret)

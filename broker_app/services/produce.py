@@ -11,6 +11,7 @@ from msgspec import UnsetType
 from broker_app.decoding import AT_ONCE_MAX, check_small
 from broker_app.partition.commands import AppendBatch, AppendResult
 from broker_app.runtime import state_of
+from http_base.request_marks import CURRENT
 from myqueue.contract.errors import (
     CommitTimeout,
     InvalidRequest,
@@ -21,6 +22,7 @@ from myqueue.contract.errors import (
 )
 from myqueue.contract.inputs import records_of
 from myqueue.contract.records import encode_batch, read_header, request_digest
+from myqueue.contract.tracing import placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.inputs import Produce
     from myqueue.contract.records import BatchHeader
+    from myqueue.contract.tracing import TraceContext
     from raft_app.engine.replica import Replica
 
 
@@ -50,7 +53,7 @@ async def messages_produce(
     """
     request = few_messages(produce, now_ms)
     if request is None:
-        batch = await runtime.decoding.beside(partial(_encoded, produce, now_ms))
+        batch = await runtime.decoding.beside(partial(_encoded, produce, now_ms, _place()))
         # Its messages were checked one by one, and nobody else encoded it.
         request = AppendBatch(batch, read_header(batch))
     return await _append(runtime, replica, request, produce.timeout_ms)
@@ -68,7 +71,7 @@ def few_messages(produce: Produce, now_ms: int) -> AppendBatch | None:
     """
     if not (isinstance(produce.messages, UnsetType) or len(produce.messages) <= AT_ONCE_MAX):
         return None
-    batch = _encoded(produce, now_ms)
+    batch = _encoded(produce, now_ms, _place())
     return AppendBatch(batch, read_header(batch))
 
 
@@ -120,16 +123,25 @@ def append_at_once(
     runtime.engine.begin(group_id, request, outcome, timeout_ms=timeout_ms)
 
 
-def _encoded(produce: Produce, now_ms: int) -> bytes:
-    """Return the messages of a call as a batch.
+def _place() -> TraceContext | None:
+    """Return where the request that is answered belongs in a trace."""
+    mark = CURRENT.get()
+    return None if mark is None else mark.place
+
+
+def _encoded(produce: Produce, now_ms: int, place: TraceContext | None) -> bytes:
+    """Return the messages of a call as a batch; those that do not say it belong to its trace.
 
     Raises:
         InvalidRequest | MessageTooLarge: one of them is wrong.
     """
     epoch, sequence = _sequence_of(produce)
     request_id = produce.request_id
+    records = records_of(produce, now_ms)
+    if place is not None:
+        records = [placed(record, place) for record in records]
     return encode_batch(
-        records_of(produce, now_ms),
+        records,
         producer_id=produce.producer_id,
         producer_epoch=epoch,
         base_sequence=sequence,

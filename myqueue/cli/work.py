@@ -14,11 +14,13 @@ from myqueue.cli.ending import GLANCE_S, orderly_end
 from myqueue.cli.progress import progress_bar
 from myqueue.cli.text import count_of, print_line
 from myqueue.client import Client
+from myqueue.tracing import place_at, processing
 from myqueue.worker.worker import Worker
 
 if TYPE_CHECKING:
     import argparse
 
+    from myqueue.contract.tracing import TraceContext
     from myqueue.results import Delivery
 
 EXTENSIONS_PER_VISIBILITY = 3
@@ -99,12 +101,14 @@ def _run(
 ) -> int:
     """Run the command to its end and return its exit status; keep the message meanwhile."""
     value = delivery.value
-    with tempfile.TemporaryFile() as message:
+    with processing(delivery) as span, tempfile.TemporaryFile() as message:
         # A file, not a pipe: a command may read late, or nothing, and nobody waits for it to read.
         message.write(value.encode() if isinstance(value, str) else value)
         message.seek(0)
         with subprocess.Popen(  # noqa: S603 - the command that the caller named
-            options.command, stdin=message, env={**_inherited(), **_environment(delivery)}
+            options.command,
+            stdin=message,
+            env={**_inherited(), **_environment(delivery, place_at(span, delivery))},
         ) as process:
             pause_s = options.visibility / EXTENSIONS_PER_VISIBILITY
             try:
@@ -147,7 +151,7 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "MYQUEUE_TOKEN"}
 
 
-def _environment(delivery: Delivery) -> dict[str, str]:
+def _environment(delivery: Delivery, place: TraceContext | None) -> dict[str, str]:
     """Return what a command may want to know of its message, as texts without NUL."""
     key = delivery.key.decode(errors="replace") if isinstance(delivery.key, bytes) else delivery.key
     return {
@@ -157,4 +161,5 @@ def _environment(delivery: Delivery) -> dict[str, str]:
         "MYQUEUE_KEY": (key or "").replace("\0", ""),
         "MYQUEUE_TIMESTAMP": str(delivery.timestamp),
         "MYQUEUE_DELIVERY_COUNT": str(delivery.delivery_count),
+        **({} if place is None else {name.upper(): text for name, text in place.headers.items()}),
     }

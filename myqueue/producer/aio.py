@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import QueueError
-from myqueue.contract.inputs import make_record
 from myqueue.contract.partitioner import Key
 from myqueue.producer.aio_futures import LoopFuture
 from myqueue.producer.aio_sender import AsyncSender
@@ -144,9 +143,10 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             BufferFull: the buffer stayed full.
             DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
         """
-        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        names = topic_names(topics)
+        record = self._core.record(",".join(names), message, key, headers)
         sent = []
-        for topic in topic_names(topics):
+        for topic in names:
             index = await self._choose(topic, partition_key, partition, record.key)
             sent.append(await self._sender.deliver((topic, index), record))
         results = await self._sender.results(sent)
@@ -239,7 +239,7 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             BufferFull: the buffer stayed full.
             QueueError: as `enqueue`, for what can be said before sending.
         """
-        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        record = self._core.record(topic, message, key, headers)
         index = await self._choose(topic, partition_key, partition, record.key)
         future: LoopFuture[Delivered] = LoopFuture()
         await self._sender.put((topic, index), record, future)

@@ -20,11 +20,13 @@ from myqueue.contract.errors import (
     UnknownProducer,
 )
 from myqueue.contract.partitioner import Key, RoundRobin, partition_for_key
-from myqueue.contract.records import CODEC_NONE, CODEC_ZSTD, Record
+from myqueue.contract.records import CODEC_NONE, CODEC_ZSTD, Record, make_record
+from myqueue.contract.tracing import header_lines, tracing_of
 from myqueue.producer.accumulator import Accumulator, size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.lanes import RESTAMPS_MAX, Batch, DeliverySink, Lane
 from myqueue.producer.produce_call import Target, produce_call, records_of_items
+from myqueue.producer.traces import ProducerTraces
 from myqueue.producer.undelivered import Undelivered, UnreportedFailures, cause_of, undelivered
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.blocking import read_body
@@ -75,6 +77,8 @@ class ProducerCore(ClientCore):
         self.config = config
         self._clock = clock
         self._make_future = make_future
+        tracing = tracing_of("myqueue")
+        self._traces = None if tracing is None else ProducerTraces(tracing)
         self._codec = CODECS[config.compression]
         if self._codec != CODEC_NONE:
             _require_zstd()
@@ -99,6 +103,23 @@ class ProducerCore(ClientCore):
         super().restart_after_fork()
         self.session.forget_ids()
         self._begin_empty()
+
+    def record(
+        self,
+        topic: str,
+        message: str | bytes,
+        key: str | bytes | None,
+        headers: dict[str, str | bytes] | None,
+    ) -> Record:
+        """Return a message given now, checked against the limits.
+
+        Raises:
+            InvalidRequest | MessageTooLarge: something of it is wrong.
+        """
+        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        if self._traces is None:
+            return record
+        return self._traces.made(topic, record)
 
     # Where to
 
@@ -169,6 +190,8 @@ class ProducerCore(ClientCore):
             MessageTooLarge: one passes a limit; none was added.
         """
         records = records_of_items(items, now_ms=self._clock.wall_ms())
+        if self._traces is not None:
+            records = [self._traces.made(topic, record) for record in records]
         if partition is not None or partition_key is not None:
             parts.add((yield from self.choose(topic, partition_key, partition, None)), records)
             return
@@ -223,6 +246,8 @@ class ProducerCore(ClientCore):
         lane = self.buffer.lane(batch)
         if batch.attempts is None:
             batch.attempts = Attempts(self.config, deadline_s=batch.deadline_s)
+        if self._traces is not None and batch.span is None:
+            batch.span = self._traces.begin(batch.where, batch.records)
         try:
             base_offset = yield from self._send(lane, batch, batch.attempts)
         except QueueError as error:
@@ -235,6 +260,8 @@ class ProducerCore(ClientCore):
         with self.lock:
             lane.acknowledged(batch)
             more = self.buffer.settled(batch)
+        if self._traces is not None and batch.span is not None:
+            self._traces.end(batch.span)
         batch.acknowledge(base_offset)
         return more
 
@@ -249,6 +276,7 @@ class ProducerCore(ClientCore):
                 batch.records,
                 timeout_ms=self.config.request_timeout_ms,
                 codec=self._codec,
+                marks=self._marks(batch),
             )
         while True:
             with self.lock:
@@ -267,6 +295,12 @@ class ProducerCore(ClientCore):
                 yield Pause(decision.delay_s)
             else:
                 return int(body["base_offset"] if "base_offset" in body else body["offset"])
+
+    def _marks(self, batch: Batch) -> str:
+        """Return the header lines that say where the requests of a batch belong."""
+        if self._traces is None or batch.span is None:
+            return ""
+        return header_lines(self._traces.place_of(batch.span))
 
     def _came_back(self, lane: Lane, batch: Batch, attempts: Attempts, error: QueueError) -> bool:
         """Settle a batch that was refused, or whose time is over."""
@@ -290,6 +324,8 @@ class ProducerCore(ClientCore):
             is_reported = batch.is_reported
             if not is_reported:
                 self._unreported.add(batch, error)
+        if self._traces is not None and batch.span is not None:
+            self._traces.end(batch.span, error)
         batch.fail(error)
         if not is_reported and batch.whole is None:
             self.session.complaints.warn(

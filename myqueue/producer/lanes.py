@@ -22,6 +22,8 @@ from myqueue.results import Delivered, DeliveredBatch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.trace import Span
+
     from myqueue.contract.records import Record
     from myqueue.transport.leader_call import LeaderCall
     from myqueue.transport.retry import Attempts
@@ -77,6 +79,7 @@ class Batch:
         stamp: its deduplication key, once it was taken.
         attempts: all of its tries, those under earlier stamps included.
         call: the request under its stamp, encoded once.
+        span: about its delivery, where spans are recorded.
         settled: whether its futures are done.
     """
 
@@ -91,6 +94,7 @@ class Batch:
         "restamps",
         "settled",
         "size_bytes",
+        "span",
         "stamp",
         "taken_s",
         "where",
@@ -120,6 +124,7 @@ class Batch:
         self.stamp = Stamp(0, 0, 0)
         self.attempts: Attempts | None = None
         self.call: LeaderCall | None = None
+        self.span: Span | None = None
 
     def acknowledge(self, base_offset: int) -> None:
         """Set partition and offset of the messages as results of the futures."""

@@ -71,7 +71,12 @@ def _are_short_texts(items: Sequence[str | bytes | Record]) -> bool:
 
 
 def produce_call(
-    target: Target, records: list[Record], *, timeout_ms: int, codec: int = CODEC_NONE
+    target: Target,
+    records: list[Record],
+    *,
+    timeout_ms: int,
+    codec: int = CODEC_NONE,
+    marks: str = "",
 ) -> LeaderCall:
     """Return the call that appends a batch; it is encoded once, every try sends the same bytes.
 
@@ -80,6 +85,7 @@ def produce_call(
         records: the messages.
         timeout_ms: how long a server may wait for a quorum.
         codec: `CODEC_NONE` or `CODEC_ZSTD`; short batches are not compressed.
+        marks: further header lines of the requests.
 
     Raises:
         MessageTooLarge: too many messages or bytes.
@@ -103,6 +109,7 @@ def produce_call(
             content_type=BATCH,
             accept=MSGPACK,
             token=registration.token,
+            marks=marks,
         )
 
     def through_manager(registration: Registration) -> Request:
@@ -115,7 +122,9 @@ def produce_call(
             "base_sequence": stamp.base_sequence,
         }
         request = msgpack_request("POST", PRODUCE_PATH, fields, token=registration.token)
-        return request if len(request.body) <= MAX_JSON_BODY_BYTES else direct(registration)
+        if len(request.body) > MAX_JSON_BODY_BYTES:
+            return direct(registration)
+        return request._replace(marks=marks) if marks else request
 
     return LeaderCall(target.topic, target.partition, direct, through_manager)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import QueueError
-from myqueue.contract.inputs import make_record
 from myqueue.contract.partitioner import Key
 from myqueue.producer.core import ProducerCore, first_failure
 from myqueue.producer.futures import DeliveryFuture
@@ -145,9 +144,10 @@ class Producer(BlockingClient[ProducerCore]):
             DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
             RuntimeError: a thread was needed and the system starts none; it was not taken.
         """
-        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        names = topic_names(topics)
+        record = self._core.record(",".join(names), message, key, headers)
         sent = []
-        for topic in topic_names(topics):
+        for topic in names:
             index = self._choose(topic, partition_key, partition, record.key)
             sent.append(self._sender.deliver((topic, index), record))
         results = self._sender.results(sent)
@@ -239,7 +239,7 @@ class Producer(BlockingClient[ProducerCore]):
             QueueError: as `enqueue`, for what can be said before sending.
             RuntimeError: as `enqueue`.
         """
-        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        record = self._core.record(topic, message, key, headers)
         index = self._choose(topic, partition_key, partition, record.key)
         future: DeliveryFuture[Delivered] = DeliveryFuture()
         self._sender.put((topic, index), record, future)

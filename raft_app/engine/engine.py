@@ -193,6 +193,15 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _tell_proposed(replica: Replica, request: Any) -> None:
+    """Log which entry a request became, under the id of whose request it is."""
+    node = replica.node
+    logger.debug(
+        "%s: entry %d of term %d is proposed, a %s",
+        *(replica.label, node.last_index, node.term, type(request).__name__),
+    )
+
+
 def _expire(future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> None:
     if not future.done():
         future.set_exception(too_late(replica, timeout_ms))
@@ -478,15 +487,7 @@ class Engine:
         if answer is not None:
             return answer.result
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "%s: entry %d of term %d is proposed, a %s",
-                *(
-                    replica.label,
-                    replica.node.last_index,
-                    replica.node.term,
-                    type(request).__name__,
-                ),
-            )
+            _tell_proposed(replica, request)
         self.engine_loop.mark(replica)
         timer = self._loop.call_later(timeout_ms / 1000, _expire, admitted, timeout_ms, replica)
         try:
@@ -521,6 +522,8 @@ class Engine:
         if answer is not None:
             tell(answer.result, None)
             return
+        if logger.isEnabledFor(logging.DEBUG):
+            _tell_proposed(replica, request)
         self.engine_loop.mark(replica)
         self._deadlines.watch(told, timeout_ms, replica)
 

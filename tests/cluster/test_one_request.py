@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myqueue import Consumer, Producer
-from tests.cluster.processes import ROOT, Cluster, create_topic, inherited, wait_until
+from tests.cluster.otlp_receiver import OtlpReceiver
+from tests.cluster.processes import ROOT, Cluster, create_topic, inherited, popen, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.cluster.otlp_receiver import Span
 
 pytestmark = pytest.mark.cluster
 
@@ -28,9 +31,36 @@ STORED = re.compile(rf"{ENTRIES} stored, the last one of term (?P<term>\d+)")
 APPLIED = re.compile(rf"{ENTRIES} applied")
 
 
+PROGRAM = """
+import sys
+from myqueue import Consumer, Producer, tracing
+
+address = sys.argv[1]
+with Producer("logs", address) as producer:
+    producer.enqueue("logs", "traced")
+with Consumer("logs", address) as consumer:
+    found = next(one for one in consumer if one.value == "traced")
+    with tracing.processing(found):
+        print(tracing.place_of(found).traceparent.split("-")[1], flush=True)
+    sys.stdin.read()
+"""
+"""Produces and consumes a message, prints its trace and ends when it is told to."""
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    variables = {"LOG_LEVEL": "debug", "LOG_FORMAT": "json"}
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+def exporting_to(receiver: OtlpReceiver) -> dict[str, str]:
+    """Return the environment of a process that exports its spans there."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.address, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver) -> Iterator[Cluster]:
+    variables = {"LOG_LEVEL": "debug", "LOG_FORMAT": "json", **exporting_to(receiver)}
     directory = tmp_path_factory.mktemp("one-request") / "data"
     with Cluster(directory, variables=variables) as cluster:
         create_topic(cluster, "logs", 1)
@@ -84,6 +114,75 @@ def test_one_write_is_followed_through_all_brokers(cluster: Cluster) -> None:
         return len(told) == 2 * cluster.brokers and all(told)
 
     wait_until(is_everywhere, what="each broker says that it stored and applied the entry")
+
+
+def test_one_trace_goes_over_producer_broker_and_consumer(
+    cluster: Cluster, receiver: OtlpReceiver
+) -> None:
+    program = popen(
+        [sys.executable, "-c", PROGRAM, cluster.manager],
+        cwd=ROOT,
+        env={**inherited(), **exporting_to(receiver), "OTEL_SERVICE_NAME": "shop"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    trace_id = program.stdout.readline().strip()
+    wanted = {
+        ("shop", "create logs"),
+        ("shop", "send logs"),
+        ("queuesite-broker", "POST /producer/produce"),
+        ("shop", "process logs"),
+    }
+
+    def spans() -> dict[tuple[str, str], Span]:
+        return {(span.service, span.name): span for span in receiver.spans(trace_id)}
+
+    wait_until(lambda: spans().keys() == wanted, what="the spans are exported", seconds=60)
+    program.communicate(timeout=60)
+    assert program.returncode == 0
+    found = spans()
+    create, send, broker, process = (
+        found["shop", "create logs"],
+        found["shop", "send logs"],
+        found["queuesite-broker", "POST /producer/produce"],
+        found["shop", "process logs"],
+    )
+    assert create.parent_id == ""
+    assert send.parent_id == process.parent_id == create.span_id
+    assert broker.parent_id == send.span_id
+
+
+def test_a_trace_that_comes_over_http_is_kept_in_the_message(
+    cluster: Cluster, receiver: OtlpReceiver
+) -> None:
+    trace_id, caller_id = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    client_id = cluster.post("/producer/register", topic="logs")["producer_id"]
+    produced = cluster.http.post(
+        f"{cluster.manager}/producer/produce",
+        json={"topic": "logs", "producer_id": client_id, "message": BODY},
+        headers={"traceparent": f"00-{trace_id}-{caller_id}-01", "tracestate": "shop=1"},
+        timeout=40,
+    ).json()
+
+    def spans() -> dict[str, Span]:
+        return {span.service: span for span in receiver.spans(trace_id)}
+
+    wait_until(lambda: len(spans()) == 2, what="both servers' spans are exported", seconds=60)
+    manager, broker = spans()["queuesite-manager"], spans()["queuesite-broker"]
+    assert (manager.parent_id, broker.parent_id) == (caller_id, manager.span_id)
+    registered = cluster.post("/consumer/register", topic="logs")
+    (message,) = cluster.get(
+        "/fetch",
+        topic="logs",
+        partition=0,
+        offset=produced["offset"],
+        token=registered["token"],
+    )["messages"]
+    assert message["headers"] == {
+        "traceparent": f"00-{trace_id}-{broker.span_id}-01",
+        "tracestate": "shop=1",
+    }
 
 
 def test_every_process_says_where_it_is(cluster: Cluster) -> None:

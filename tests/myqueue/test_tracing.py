@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from myqueue import Consumer, Producer, tracing
+from myqueue.contract.tracing import TraceContext
+from myqueue.testing import InMemoryQueue
+from tests.myqueue.recorded import Recorded
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def spans():
+    with Recorded().recording() as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def address():
+    with InMemoryQueue({"logs": 1}) as made:
+        yield made.address
+
+
+def test_one_trace_goes_from_the_producer_to_the_work(spans, address):
+    with Producer("logs", address) as producer:
+        producer.enqueue("logs", "one")
+    with Consumer("logs", address) as consumer:
+        (message,) = consumer.poll(timeout=30)
+        with pytest.raises(ValueError, match="broken"), tracing.processing(message):
+            raise ValueError("broken")
+    (create,), (send,) = spans.named("create logs"), spans.named("send logs")
+    (process,) = spans.named("process logs")
+    assert {one.context.trace_id for one in (create, send, process)} == {create.context.trace_id}
+    assert send.parent.span_id == process.parent.span_id == create.context.span_id
+    assert [one.context.span_id for one in process.links] == [create.context.span_id]
+    assert process.attributes["messaging.message.id"] == "logs/0/0"
+    assert [one.name for one in process.events] == ["exception"]
+    assert process.status.status_code.name == "ERROR"
+    assert tracing.place_of(message).traceparent.split("-")[2] == f"{create.context.span_id:016x}"
+
+
+def test_without_anybody_who_records_nothing_is_done(address):
+    with Producer("logs", address) as producer:
+        producer.enqueue("logs", "one", headers={"traceparent": PARENT})
+        producer.enqueue("logs", "two")
+    with Consumer("logs", address) as consumer:
+        one, two = consumer.poll(timeout=30)
+        with tracing.processing(one) as span:
+            assert span is None
+    assert (one.headers, two.headers) == ({"traceparent": PARENT}, None)
+    assert tracing.place_of(one) == TraceContext(PARENT)
