@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily
 from http_base.cluster import TopicTraffic
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -91,6 +91,14 @@ class Traffic(dict[str, TopicTraffic]):
             for topic, counters in shown:
                 family.add_metric([topic], getattr(counters, name))
             yield family
+
+
+def summed(all_counters: Iterable[TopicTraffic]) -> TopicTraffic:
+    """Return the counters of several topics together."""
+    total = TopicTraffic()
+    for counters in all_counters:
+        _add(total, counters)
+    return total
 
 
 def _add(total: TopicTraffic, counters: TopicTraffic) -> None:

@@ -24,6 +24,7 @@ from broker_app.apis.partitions import (
     StoredApi,
 )
 from broker_app.apis.produce import ProduceApi
+from broker_app.apis.standing import StandingApi
 from broker_app.apis.work import AckApi, ExtendApi, NackApi, ReceiveApi
 from http_base.metrics import MetricsView
 
@@ -46,6 +47,7 @@ _EXACT = {
     "groups": GroupStandingsApi.as_view(),
     "groups/forget": GroupForgetApi.as_view(),
     "partitions": PartitionsApi.as_view(),
+    "standing": StandingApi.as_view(),
     "health": HealthApi.as_view(),
     "healthz": HealthzApi.as_view(),
     "readyz": ReadyzApi.as_view(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from http_base.access import AccessTable
 from myqueue.contract.answers import Success
@@ -87,7 +87,7 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
     """Of the stored batches."""
 
 
-class TopicTraffic(Struct, kw_only=True):
+class TopicTraffic(Struct, kw_only=True, omit_defaults=True):
     """What went through a broker of one topic since its process started; it only grows."""
 
     messages_produced: int = 0
@@ -120,6 +120,40 @@ class TopicTraffic(Struct, kw_only=True):
     """That retention let go of."""
     messages_corrupt: int = 0
     """Stepped over because their batch cannot be decoded, by each who reads."""
+
+
+class BrokerStanding(Success, frozen=True, kw_only=True, omit_defaults=True):
+    """How a broker is, and what it counted since its process started; GET /standing."""
+
+    version: str = ""
+    """Of the package that it runs."""
+    uptime_s: float = 0.0
+    traffic: dict[str, TopicTraffic] = field(default_factory=dict)
+    """By topic, of those with the most bytes; all others together as `other`."""
+    produce_bounds_s: list[float] = field(default_factory=list)
+    """Upper ends of the buckets of `produce_counts`; one more has none."""
+    produce_counts: list[int] = field(default_factory=list)
+    """Produce calls that succeeded, by the time that they took here, each with all shorter ones."""
+    transactions: Number = 0
+    """Of the storage."""
+    transaction_seconds: float = 0.0
+    """Spent in them, syncs included."""
+    ticks: Number = 0
+    ticks_late: Number = 0
+    """Of them, those that came more than two intervals after the one before."""
+    stored_bytes: Number = 0
+    """Of the batches of all replicas."""
+    disk_free_bytes: Number = 0
+    disk_reserve_bytes: Number = 0
+    """Free space below which writes are refused."""
+    disk_full: bool = False
+    disk_slow: bool = False
+    replicas: Number = 0
+    leaders: Number = 0
+    long_polls: Number = 0
+    """Open now."""
+    problems: list[str] = field(default_factory=list)
+    """What keeps it from being ready."""
 
 
 class ReportedReplicas(Success, frozen=True):

@@ -28,6 +28,8 @@ from manager_app.groups.coordinator import GroupCoordinator
 from manager_app.groups.offset_moves import GroupOffsetMoves
 from manager_app.groups.offsets import GroupOffsetCalls
 from manager_app.groups.standings import RECENT_S, StandingsCopy
+from manager_app.health.histories import STEP_S
+from manager_app.health.watch import Sources, Watch
 from manager_app.known_tokens import guard_of
 from manager_app.last_seen import LastSeen
 from manager_app.lease import Lease
@@ -153,6 +155,7 @@ class ManagerProcess:
         )
         if not self._works:
             self._every(RECENT_S, "asking where groups are", made.standings.ask)
+            self._every(STEP_S, "looking at the cluster", made.watch.look)
         passing = HeartbeatPassing(
             made.clients, self.metadata, self._broker_client, self._monotonic_s
         )
@@ -172,6 +175,8 @@ class ManagerProcess:
     def _make_runtime(self) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
         brokers = BrokerContact(self.metadata, self._broker_client)
+        standings = StandingsCopy(self.metadata, brokers, self._monotonic_s)
+        heartbeats: LastSeen[int] = LastSeen(self._options.dead_after_s)
         group_offsets = GroupOffsetCalls(self.metadata, calls)
         groups = GroupCoordinator(
             lease=self._lease,
@@ -190,7 +195,8 @@ class ManagerProcess:
             calls=calls,
             several=SeveralCalls(self.metadata, self._broker_client),
             primary=self._broker_client,
-            standings=StandingsCopy(self.metadata, brokers, self._monotonic_s),
+            standings=standings,
+            watch=self._make_watch(brokers, standings, heartbeats),
             orders=OrderSender(self.metadata, brokers, calls),
             membership_orders=MembershipOrders(brokers),
             clients=self._client_registry(),
@@ -200,13 +206,29 @@ class ManagerProcess:
             group_offset_moves=GroupOffsetMoves(
                 groups, group_offsets, self._database, now=self._now
             ),
-            broker_heartbeats=LastSeen(self._options.dead_after_s),
+            broker_heartbeats=heartbeats,
             monotonic_s=self._monotonic_s,
             now=self._now,
             suspect_after_s=self._options.suspect_after_s,
             replace_after_s=self._options.replace_after_s,
             forget_after_s=self._options.forget_after_s,
             open_calls_max=self._options.long_polls_max,
+        )
+
+    def _make_watch(
+        self, brokers: BrokerContact, standings: StandingsCopy, heartbeats: LastSeen[int]
+    ) -> Watch:
+        return Watch(
+            Sources(
+                metadata=self.metadata,
+                brokers=brokers,
+                standings=standings,
+                database=self._database,
+                heartbeats=heartbeats,
+                suspect_after_s=self._options.suspect_after_s,
+                replace_after_s=self._options.replace_after_s,
+                monotonic_s=self._monotonic_s,
+            )
         )
 
     def _client_registry(self) -> ClientRegistry:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from manager_app.groups.offset_moves import GroupOffsetMoves
     from manager_app.groups.offsets import GroupOffsetCalls
     from manager_app.groups.standings import StandingsCopy
+    from manager_app.health.watch import Watch
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicMetadata
@@ -56,6 +57,7 @@ class ManagerRuntime:
     primary: BrokerClient
     """Its connections lead to the primary as well."""
     standings: StandingsCopy
+    watch: Watch
     orders: OrderSender
     membership_orders: MembershipOrders
     clients: ClientRegistry

@@ -11,11 +11,13 @@ from typing import Any
 import dj_database_url
 
 from http_base.apidoc import SECURITY_SCHEMES
+from queuesite import __version__
 from queuesite.conf import BROKER, MANAGER, TEST, QueueConfig, from_environment
 from queuesite.log_lines import OWN_LOGGERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 QUEUE: QueueConfig = from_environment(os.environ)
+VERSION = __version__
 
 DEBUG = QUEUE.debug
 # Signs sessions of people; all managers of a cluster share it through the cluster's secret.

@@ -115,7 +115,7 @@ class DiskSpace:
 
     def __init__(self, free_bytes: Callable[[], int], reserve_bytes: int) -> None:
         self._free_bytes = free_bytes
-        self._reserve_bytes = reserve_bytes
+        self.reserve_bytes = reserve_bytes
         self.free_bytes = reserve_bytes
         """As last seen."""
         self.full = False
@@ -140,7 +140,7 @@ class DiskSpace:
         if self._unknown:
             logger.info("the free space can be measured again: %d bytes", self.free_bytes)
         self._unknown = False
-        full = self.free_bytes < self._reserve_bytes
+        full = self.free_bytes < self.reserve_bytes
         if full != self.full:
             logger.warning("disk %s", "is full: writes are refused" if full else "has space again")
         self.full = full

@@ -117,8 +117,8 @@ class EngineTwin:
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
         self.watchdog = SimpleNamespace(intervals_without_tick=0, tick_intervals=TickIntervals(50))
-        self.disk = SimpleNamespace(full=False, free_bytes=1 << 40)
-        self.slow_disk = SimpleNamespace(seconds_so_far=0.0)
+        self.disk = SimpleNamespace(full=False, free_bytes=1 << 40, reserve_bytes=1 << 30)
+        self.slow_disk = SimpleNamespace(seconds_so_far=0.0, is_slow=False)
         self.stream = SimpleNamespace(transactions=0, seconds=0.0)
         self.transport_counters = TransportCounters()
         self.incoming = SimpleNamespace(unknown_groups=0)

@@ -16,7 +16,13 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from http_base.cluster import BrokerReport, DeletedPartition, ReplicaOrder, ReplicaReport
+from http_base.cluster import (
+    BrokerReport,
+    BrokerStanding,
+    DeletedPartition,
+    ReplicaOrder,
+    ReplicaReport,
+)
 from http_base.messages import message_answers, popped_answer
 from http_base.tokens import is_cluster_token
 from myqueue.contract.errors import (
@@ -129,6 +135,8 @@ class BrokerTwin:
         self.passing = PassingPart(self)
         self.batches: list[bytes] = []
         """Record batches as they came."""
+        self.standing = BrokerStanding(version="twin", uptime_s=1.0)
+        """What it tells of itself."""
         self.stopping = False
         self._server: TestServer | None = None
         self._port = 0
@@ -162,6 +170,7 @@ class BrokerTwin:
                 web.post("/producer/produce", self._produce),
                 web.post("/consumer/consume", self._consume),
                 web.get("/size", self._size),
+                web.get("/standing", self._standing_get),
             ]
         )
         self._server = TestServer(app, host="127.0.0.1", port=self._port or None)
@@ -403,6 +412,10 @@ class BrokerTwin:
             return {**place, "messages": messages, **left_out}
         popped: dict[str, Any] = msgspec.to_builtins(popped_answer(messages[0], **left_out))
         return popped
+
+    async def _standing_get(self, request: web.Request) -> dict[str, Any]:
+        told: dict[str, Any] = msgspec.to_builtins(self.standing)
+        return told
 
     async def _size(self, request: web.Request) -> dict[str, Any]:
         call = read_input(SizeHere, {}, request[FIELDS])

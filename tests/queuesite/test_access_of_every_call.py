@@ -86,6 +86,7 @@ NEEDS = {
         "POST /clients/forget": "cluster",
         "GET /groups": "cluster",
         "POST /groups/forget": "cluster",
+        "GET /standing": "cluster",
         "GET /partitions": "viewer or a right",
         "POST /partitions": "cluster",
         "DELETE /partitions/{group_id}": "cluster",
@@ -138,15 +139,15 @@ NEEDS = {
     },
 }
 FUNCTIONS = {"/favicon.ico": "open", "/schema": "known", "/docs": "known"}
-"""Views that are no classes of the API; those below /admin/ are Django's own."""
+"""Views that are no classes of the API; those below /admin/ are pages for people."""
 
 
 def views(patterns, prefix="/"):
-    """Return (path, view) of each URL but those of Django's admin."""
+    """Return (path, view) of each URL but those of pages for people."""
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            if pattern.app_name != "admin":
+            if path != "/admin/":
                 yield from views(pattern.url_patterns, path)
         else:
             yield re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path), pattern.callback

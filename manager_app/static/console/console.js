@@ -33,7 +33,93 @@
     note.textContent = text;
   }
 
+  // --- charts ---------------------------------------------------------------------------
+
+  const UNITS = {
+    rate: (value) => `${short(value)}/s`,
+    bytes: (value) => `${size(value)}/s`,
+    seconds: (value) => `${short(value * 1000)} ms`,
+    count: (value) => short(value),
+  };
+
+  function short(value) {
+    if (value !== 0 && Math.abs(value) < 10) return value.toLocaleString("en", { maximumFractionDigits: 1 });
+    return value.toLocaleString("en", { maximumFractionDigits: 1, notation: "compact" });
+  }
+
+  function size(value) {
+    const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = 0;
+    for (; Math.abs(value) >= 1024 && unit < units.length - 1; unit += 1) value /= 1024;
+    return `${value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })} ${units[unit]}`;
+  }
+
+  function draw(canvas) {
+    const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
+    const look = getComputedStyle(document.documentElement);
+    const colour = (name) => look.getPropertyValue(name).trim();
+    const count = Math.max(...data.lines.map((line) => line.values.length));
+    const now = Date.now();
+    const times = Array.from({ length: count }, (_, place) => new Date(now - (count - 1 - place) * data.step * 1000));
+    const clock = (time) => time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+    const format = UNITS[data.unit];
+    const known = Chart.getChart(canvas);
+    if (known) known.destroy();
+    new Chart(canvas, {
+      type: "line",
+      data: {
+        labels: times.map(clock),
+        datasets: data.lines.map((line, place) => ({
+          label: line.name,
+          data: line.values,
+          borderColor: colour(`--q-series-${place + 1}`),
+          backgroundColor: `color-mix(in oklab, ${colour(`--q-series-${place + 1}`)} 12%, transparent)`,
+          borderWidth: 1.75,
+          fill: place === 0,
+          pointRadius: 0,
+          pointHitRadius: 12,
+          tension: 0.25,
+        })),
+      },
+      options: {
+        animation: false,
+        maintainAspectRatio: false,
+        interaction: { intersect: false, mode: "index" },
+        plugins: {
+          legend: { display: false },
+          tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${format(item.parsed.y)}` } },
+        },
+        scales: {
+          x: {
+            border: { display: false },
+            grid: { display: false },
+            ticks: { autoSkipPadding: 40, color: colour("--q-subtle"), font: { size: 11 }, maxRotation: 0 },
+          },
+          y: {
+            beginAtZero: true,
+            border: { display: false },
+            grid: { color: colour("--q-line") },
+            ticks: { callback: format, color: colour("--q-subtle"), font: { size: 11 }, maxTicksLimit: 5 },
+          },
+        },
+      },
+    });
+  }
+
+  function drawAll(root) {
+    for (const canvas of root.querySelectorAll("canvas[data-chart]")) draw(canvas);
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
+    drawAll(document);
+    document.body.addEventListener("htmx:beforeSwap", (event) => {
+      for (const canvas of event.detail.target.querySelectorAll("canvas[data-chart]")) {
+        const known = Chart.getChart(canvas);
+        if (known) known.destroy();
+      }
+    });
+    document.body.addEventListener("htmx:afterSwap", (event) => drawAll(event.detail.target));
+    new MutationObserver(() => drawAll(document)).observe(document.documentElement, { attributeFilter: ["class"] });
     setInterval(refresh, EVERY_MS);
     document.addEventListener("visibilitychange", refresh);
     document.body.addEventListener("htmx:afterRequest", (event) => {

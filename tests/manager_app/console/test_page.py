@@ -30,7 +30,7 @@ def standby(monkeypatch):
     return present
 
 
-def request_of(browser, path="/admin/"):
+def request_of(browser, path="/admin/records/"):
     """Return a request with its session, as a view gets it."""
     request = browser.get(path).wsgi_request
     if hasattr(request, "_may"):
@@ -102,7 +102,7 @@ def test_on_a_standby_nobody_changes_anything_and_the_page_says_why(log_in, stan
     assert not person.operate
     assert "a standby" in why_read_only()
     assert "http://h:1" in why_read_only()
-    assert b"This manager is a standby" in log_in("viewer").get("/admin/").content
+    assert b"This manager is a standby" in log_in("viewer").get("/admin/records/").content
     standby.read_only = True
     assert "read-only" in why_read_only()
 
