@@ -236,16 +236,22 @@ class OrderSender:
         await gather_bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
-    async def ask_replicas(self, topic: TopicMetadata) -> dict[tuple[int, int], ReplicaReport]:
+    async def ask_replicas(
+        self, topic: TopicMetadata, *, timeout_s: float = REPORT_TIMEOUT_S
+    ) -> dict[tuple[int, int], ReplicaReport]:
         """Ask the brokers of a topic for their reports on its replicas.
+
+        Args:
+            topic: which.
+            timeout_s: for one answer of a broker, in seconds.
 
         Returns:
             The reports (`GET /partitions` on a broker) by (group id, broker id), without those of
-            brokers that did not answer within `REPORT_TIMEOUT_S`.
+            brokers that did not answer in time.
         """
         broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
         answers = await asyncio.gather(
-            *(self._ask_replicas(broker_id, topic.name) for broker_id in broker_ids)
+            *(self._ask_replicas(broker_id, topic.name, timeout_s) for broker_id in broker_ids)
         )
         return {
             (report.group_id, broker_id): report
@@ -253,14 +259,16 @@ class OrderSender:
             for report in reports
         }
 
-    async def _ask_replicas(self, broker_id: int, topic: str) -> list[ReplicaReport]:
+    async def _ask_replicas(
+        self, broker_id: int, topic: str, timeout_s: float
+    ) -> list[ReplicaReport]:
         """Return what a broker says of a topic's replicas, page by page until it says no more."""
         reports: list[ReplicaReport] = []
         after: str | None = ""
         while after is not None:
             query = {"topic": topic, "limit": str(MAX_PAGE), "after": after}
             call = BrokerCall("GET", "/partitions", query=query)
-            answer = await self._ask(broker_id, call, ReportedReplicas)
+            answer = await self.brokers.ask(broker_id, call, ReportedReplicas, timeout_s=timeout_s)
             reports += answer.partitions if answer else []
             after = answer.next if answer else None
         return reports

@@ -100,6 +100,15 @@ class Action:
     preview_template: ClassVar[str] = ""
     """Shown under the sentences, as a table of what changes."""
 
+    template: ClassVar[str] = "console/confirm.html"
+    """Of the page that asks."""
+    unlogged: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the form that the logs do not keep, as what is in a message."""
+
+    def around(self, asked: Asked) -> dict[str, Any]:
+        """Return what else the page that asks shows, as tabs."""
+        return {}
+
     def initial(self, asked: Asked) -> dict[str, Any]:
         """Return what the form's fields begin with."""
         return {}
@@ -115,6 +124,10 @@ class Action:
     def back_parts(self, asked: Asked) -> dict[str, Any]:
         """Return the parts of the URL of `back`."""
         return {}
+
+    def next_url(self, asked: Asked) -> str:
+        """Return where people go once it is done."""
+        return reverse(self.back, kwargs=self.back_parts(asked))
 
     @classmethod
     def is_shown(cls, request: HttpRequest) -> bool:
@@ -142,7 +155,12 @@ class Action:
         asked = Asked(request, parts)
         form = None
         if self.form is not None:
-            form = self.form(request.POST if is_post else None, initial=self.initial(asked))
+            initial = self.initial(asked)
+            form = (
+                self.form(request.POST, request.FILES, initial=initial)
+                if is_post
+                else self.form(initial=initial)
+            )
             if not is_post or not form.is_valid():
                 return self._ask(asked, form, filled=False, status=400 if is_post else 200)
             asked = Asked(request, parts, form.cleaned_data)
@@ -168,11 +186,15 @@ class Action:
                 became = EventOutcome.REFUSED if known else EventOutcome.UNKNOWN
                 self._write_down(asked, became, failure.message)
                 problem = failure.message if known else _unknown(failure.message)
-                status = failure.http_status
-                return self._ask(asked, form, filled=True, status=status, problem=problem)
+                filled, status = form is None or self.previews, failure.http_status
+                named = failure.details.get("field")
+                if form is not None and named in form.fields:
+                    form.add_error(named, problem)
+                    filled, problem = False, ""
+                return self._ask(asked, form, filled=filled, status=status, problem=problem)
         self._write_down(asked, EventOutcome.DONE, said)
         messages.success(asked.request, said)
-        return HttpResponseRedirect(reverse(self.back, kwargs=self.back_parts(asked)))
+        return HttpResponseRedirect(self.next_url(asked))
 
     def _ask(
         self,
@@ -196,9 +218,10 @@ class Action:
             "back_url": reverse(self.back, kwargs=self.back_parts(asked)),
             "does": shows_plan or not self.previews,
         }
+        context |= self.around(asked)
         if shows_plan:
             context |= self.preview(asked)
-        return render(asked.request, "console/confirm.html", context, status=status)
+        return render(asked.request, self.template, context, status=status)
 
     def _write_down(self, asked: Asked, outcome: EventOutcome, said: str) -> None:
         """Store in the admin log and among the events what became of it."""
@@ -225,7 +248,11 @@ class Action:
             origin=str(asked.request.META.get("REMOTE_ADDR", "")),
             outcome=outcome,
         )
-        filled = {key: str(value)[:DETAIL_LENGTH_MAX] for key, value in asked.data.items()}
+        filled = {
+            key: str(value)[:DETAIL_LENGTH_MAX]
+            for key, value in asked.data.items()
+            if key not in self.unlogged
+        }
         event_store(event, **({"asked": filled} if filled else {}))
 
 

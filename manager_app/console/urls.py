@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from django.urls import path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
     from django.urls import URLPattern
 
     from manager_app.console.actions import Action
@@ -70,6 +71,26 @@ CLIENTS = "manager_app.console.pages.clients"
 EVENTS = "manager_app.console.pages.events"
 GROUPS = "manager_app.console.pages.groups"
 RECORDS = "manager_app.console.pages.records"
+TOPICS = "manager_app.console.pages.topics"
+MESSAGES = "manager_app.console.pages.messages"
+
+TOPIC = "topics/<str:topic>"
+MESSAGE = f"{TOPIC}/messages/<int:partition>/<int:offset>"
+
+
+def _download() -> Callable[..., Awaitable[HttpResponseBase]]:
+    module = import_module("manager_app.console.pages.message_download")
+    found: Callable[..., Awaitable[HttpResponseBase]] = module.download
+    return found
+
+
+async def download(request: HttpRequest, **parts: Any) -> HttpResponseBase:
+    """Answer piece by piece, which a view in a thread cannot."""
+    return await _download()(request, **parts)
+
+
+download.page = _download  # type: ignore[attr-defined]  # as `show` does
+
 
 urlpatterns = [
     show("", OVERVIEW, "overview", name="overview"),
@@ -83,5 +104,18 @@ urlpatterns = [
     show("groups/<str:group>/", GROUPS, "one_group", name="group"),
     act("groups/<str:group>/move/", GROUPS, "MoveGroup", name="group_move"),
     act("groups/<str:group>/forget/", GROUPS, "ForgetGroup", name="group_forget"),
+    show("topics/", TOPICS, "topics", name="topics"),
+    act("topics/new/", TOPICS, "CreateTopic", name="topic_create"),
+    show(f"{TOPIC}/", TOPICS, "topic", name="topic"),
+    show(f"{TOPIC}/settings/", TOPICS, "settings", name="topic_settings"),
+    act(f"{TOPIC}/settings/retention/", TOPICS, "ChangeRetention", name="topic_retention"),
+    act(f"{TOPIC}/settings/partitions/", TOPICS, "GrowTopic", name="topic_grow"),
+    act(f"{TOPIC}/settings/purge/", TOPICS, "PurgeTopic", name="topic_purge"),
+    act(f"{TOPIC}/settings/delete/", TOPICS, "DeleteTopic", name="topic_delete"),
+    act(f"{TOPIC}/publish/", MESSAGES, "PublishMessage", name="topic_publish"),
+    show(f"{TOPIC}/messages/", MESSAGES, "messages", name="topic_messages"),
+    path(f"{TOPIC}/messages/download/", download, name="topic_download"),
+    show(f"{MESSAGE}/", MESSAGES, "message", name="message"),
+    act(f"{MESSAGE}/republish/", MESSAGES, "RepublishMessage", name="message_republish"),
     show("records/", RECORDS, "records", name="records"),
 ]

@@ -3,6 +3,7 @@
 
 (() => {
   const EVERY_MS = 5000;
+  const FOLLOW_MS = 2000;
 
   // Live parts are left alone while somebody uses them, and while nobody looks.
   function isInUse(live) {
@@ -110,6 +111,37 @@
     for (const canvas of root.querySelectorAll("canvas[data-chart]")) draw(canvas);
   }
 
+  // Messages are followed: those that came are asked for, and the oldest of many go.
+  function follow() {
+    if (!document.hidden && document.querySelector("[data-follow]")) htmx.trigger(document.body, "follow");
+  }
+
+  function trim(list) {
+    const most = Number(list.dataset.keep || 0);
+    while (most && list.children.length > most) list.lastElementChild.remove();
+  }
+
+  function press(event) {
+    const stop = event.target.closest("[data-stop]");
+    if (stop) {
+      // Without its trigger a search that would go on by itself waits for a click.
+      const link = document.querySelector(stop.dataset.stop);
+      const still = link.cloneNode(true);
+      still.setAttribute("hx-trigger", "click");
+      htmx.trigger(link, "htmx:abort");
+      link.replaceWith(still);
+      htmx.process(still);
+      stop.remove();
+    }
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      const text = document.querySelector(copy.dataset.copy).textContent;
+      navigator.clipboard.writeText(text).then(() => {
+        copy.lastChild.textContent = "Copied";
+      });
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     drawAll(document);
     document.body.addEventListener("htmx:beforeSwap", (event) => {
@@ -121,6 +153,14 @@
     document.body.addEventListener("htmx:afterSwap", (event) => drawAll(event.detail.target));
     new MutationObserver(() => drawAll(document)).observe(document.documentElement, { attributeFilter: ["class"] });
     setInterval(refresh, EVERY_MS);
+    setInterval(follow, FOLLOW_MS);
+    document.addEventListener("click", press);
+    for (const copy of document.querySelectorAll("[data-copy]")) {
+      copy.hidden = !navigator.clipboard || !document.querySelector(copy.dataset.copy);
+    }
+    document.body.addEventListener("htmx:afterSwap", (event) => {
+      if (event.target.dataset && event.target.dataset.keep) trim(event.target);
+    });
     document.addEventListener("visibilitychange", refresh);
     document.body.addEventListener("htmx:afterRequest", (event) => {
       if (event.detail.successful) say("");
