@@ -111,7 +111,7 @@ class StructSchema(AutoSchema):
 
     def _body(self, doc: ApiDoc) -> dict[str, Any]:
         assert doc.input is not None
-        self._register_input(doc)
+        needed = bool(self._register_input(doc)["required"])
         reference: dict[str, Any] = {"$ref": _REF.format(name=doc.input.__name__)}
         if doc.other_inputs:
             others = (self._register_all([kind]) for kind in doc.other_inputs)
@@ -122,7 +122,7 @@ class StructSchema(AutoSchema):
         }
         if doc.batches:
             content[BATCH] = _BINARY
-        return {"content": content, "required": True}
+        return {"content": content, "required": needed}
 
     def _responses(self, doc: ApiDoc) -> dict[str, Any]:
         failure = {"schema": self._register_all([Failure])}
