@@ -393,6 +393,15 @@ class TokenRightInline(PrimaryAlone, TabularInline):  # type: ignore[type-arg]
     model = TokenRight
     extra = 1
     max_num = RIGHTS_MAX
+    verbose_name = "right"
+    verbose_name_plural = "rights to topics: a topic's name, or the beginning of one before a *"
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Name each field for who cannot see the heading of its column."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.widget.attrs["aria-label"] = db_field.verbose_name
+        return field
 
 
 class ApiTokenForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -422,6 +431,11 @@ class ApiTokenAdmin(PrimaryAlone, TellsEvents, ModelAdmin):  # type: ignore[type
     readonly_fields = ("created_at", "last_used", "revoked_at")
     inlines = (TokenRightInline,)
     actions = ("revoke",)
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        """Leave out of the form of a new one what is known later."""
+        known_later = self.readonly_fields if obj is None else ()
+        return [name for name in self.fields if name not in known_later]
 
     @admin.display(description="state")
     def state(self, token: ApiToken) -> str:
@@ -472,9 +486,11 @@ class ApiTokenAdmin(PrimaryAlone, TellsEvents, ModelAdmin):  # type: ignore[type
 
 
 _PAGE_OF_A_NEW_ONE = """{% extends "admin/base_site.html" %}{% block content %}
+<div class="q-page"><div class="q-card q-confirm">
 <p>This is the token <strong>{{ token.name }}</strong>. Copy it now: it is not shown again.</p>
-<p><code>{{ token.shown_once }}</code></p>
-<p><a href="../">All API tokens</a></p>
+<p class="q-once"><code>{{ token.shown_once }}</code></p>
+<p class="q-buttons"><a class="q-button q-primary" href="../">I have copied it</a></p>
+</div></div>
 {% endblock %}"""
 
 

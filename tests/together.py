@@ -12,7 +12,7 @@ SHARING = {
         *("faults", "client", "groups", "plain_readers", "restored", "sleep", "workers"),
     ),
     "kept_cluster": (
-        *("busy", "command_line", "durability", "failover", "lagging", "manager_alone"),
+        *("busy", "command_line", "demo", "durability", "failover", "lagging", "manager_alone"),
         *("original_defects", "pages", "readme", "semantics", "ticks"),
     ),
     "kept_bad_disks": ("bad_disk", "damaged_files", "torn_files"),

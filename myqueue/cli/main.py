@@ -39,6 +39,7 @@ HANDLERS = {
     "lag": "myqueue.cli.lag:show_lag",
     "work": "myqueue.cli.work:work",
     "redrive": "myqueue.cli.work:redrive",
+    "demo": "myqueue.cli.demo:demo",
 }
 """What runs each command; imported when it is typed, so that `--help` and others import nothing."""
 EXAMPLES = """examples:
@@ -59,6 +60,7 @@ EXAMPLES = """examples:
   myqueue lag --group billing
   myqueue perf produce logs --messages 1000000
   myqueue status
+  myqueue demo
 
 The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
 http://127.0.0.1:8000. Several are separated by commas. Addresses with https:// are checked with
@@ -125,6 +127,11 @@ COMMAND_EXAMPLES = {
     "redrive": """
   myqueue redrive jobs
   myqueue redrive jobs --dead-letter-topic broken-jobs --max 100
+""",
+    "demo": """
+  myqueue demo
+  myqueue demo --rate 500 --seconds 60
+  myqueue demo --remove
 """,
     "perf": """
   myqueue perf produce logs --messages 1000000 --size 100
@@ -210,6 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_groups(command)
     _add_workers(command)
     _add_perf(command("perf", "Measure how fast messages go in or out."))
+    _add_demo(command("demo", "Publish, read and work, with some trouble, until Ctrl-C."))
     status = command("status", "Show brokers and partitions; live on a terminal.")
     status.add_argument("--once", action="store_true", help="print once and end")
     status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
@@ -394,6 +402,16 @@ def _add_perf(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compression", choices=("none", "zstd"), default="none")
     parser.add_argument("--pop", action="store_true", help="consume by popping, not by fetching")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate", type=_positive, default=60, metavar="N", help="messages a second, up to 1,000"
+    )
+    parser.add_argument("--seconds", type=_positive, metavar="N", help="end after so long")
+    parser.add_argument(
+        "--remove", action="store_true", help="delete the topics and groups that it made"
+    )
 
 
 def _address(text: str) -> str:

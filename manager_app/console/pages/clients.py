@@ -9,6 +9,7 @@ from msgspec import structs
 
 from manager_app import runtime, selectors
 from manager_app.console.page import page
+from manager_app.console.pages.events import Thing
 from manager_app.inputs import ClientsQuery
 from myqueue.contract.errors import InvalidRequest, TopicDoesNotExist
 from myqueue.contract.inputs import read_input
@@ -35,6 +36,11 @@ class Shown:
     topic: str
     state: str
     heard: datetime
+
+    @property
+    def topic_url(self) -> str:
+        """The page of its topic; empty where it has none."""
+        return Thing("topic", self.topic).url if self.topic else ""
 
 
 @page("console/clients.html", title="Clients")

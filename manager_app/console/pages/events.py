@@ -93,8 +93,12 @@ class Shown:
 
     @property
     def things(self) -> list[Thing]:
-        """The first things that it is about."""
-        return [Thing(*one) for one in self.event.things[:THINGS_SHOWN_MAX]]
+        """The first things that it is about, but for whoever did it."""
+        return [
+            Thing(kind, name)
+            for kind, name in self.event.things[:THINGS_SHOWN_MAX]
+            if kind != "person" or self.event.person != f"user {name!r}"
+        ]
 
     @property
     def more(self) -> int:

@@ -277,6 +277,7 @@ class MoveGroup(Action):
     """Moves where a group goes on."""
 
     needs = MOVE_OFFSETS
+    stores_event = False
     title = "Move group {group}"
     button = "Move offsets"
     icon = "move_location"
