@@ -14,6 +14,7 @@ from http_base.tasks import spawn
 from http_base.worker_threads import WorkerThreads
 from queuesite.connections import ConnectionLimits
 from queuesite.dumps import Dumps
+from queuesite.large_pages import gather_memory
 from queuesite.serving import HttpServer
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GATHER_AFTER_S = 1.0
+"""What is allocated so long after a process was ready is gathered into large pages."""
 STOP_TIMEOUT_S = 4.8
 """Longest orderly stop; what is not closed by then ends with the process."""
 FAILED_STATUS = 1
@@ -124,6 +127,7 @@ class ServerProcess:
         await self._finish_start(starting, app)
         self._dumps.show()
         announce(self._part.describe())
+        spawn("gathering memory", _gather_later())
         failure = self._part.failure()
         failures = [self._http.ended, *([] if failure is None else [failure])]
         failures += [asyncio.wrap_future(celery.failure) for celery in self._celery]
@@ -189,6 +193,13 @@ class ServerProcess:
         logger.critical("the process must end", exc_info=failure.exception())
         _exit_at_once(FAILED_STATUS)
         return FAILED_STATUS
+
+
+async def _gather_later() -> None:
+    """Put what the start has left into large pages, when it is over."""
+    await asyncio.sleep(GATHER_AFTER_S)
+    size_bytes = await asyncio.to_thread(gather_memory)
+    logger.debug("%d bytes are in large pages", size_bytes)
 
 
 def _exit_at_once(status: int) -> None:
