@@ -70,6 +70,7 @@ BROKERS = "manager_app.console.pages.brokers"
 CLIENTS = "manager_app.console.pages.clients"
 EVENTS = "manager_app.console.pages.events"
 GROUPS = "manager_app.console.pages.groups"
+LETTERS = "manager_app.console.pages.dead_letters"
 RECORDS = "manager_app.console.pages.records"
 TOPICS = "manager_app.console.pages.topics"
 MESSAGES = "manager_app.console.pages.messages"
@@ -91,6 +92,7 @@ async def download(request: HttpRequest, **parts: Any) -> HttpResponseBase:
 
 download.page = _download  # type: ignore[attr-defined]  # as `show` does
 
+DEAD = "groups/<str:group>/dead-letters/<str:topic>/"
 
 urlpatterns = [
     show("", OVERVIEW, "overview", name="overview"),
@@ -102,6 +104,9 @@ urlpatterns = [
     show("events/", EVENTS, "events", name="events"),
     show("groups/", GROUPS, "groups", name="groups"),
     show("groups/<str:group>/", GROUPS, "one_group", name="group"),
+    show(DEAD, LETTERS, "dead_letters", name="dead_letters"),
+    act(f"{DEAD}redrive/", LETTERS, "RedriveLetters", name="letters_redrive"),
+    act(f"{DEAD}purge/", LETTERS, "PurgeLetters", name="letters_purge"),
     act("groups/<str:group>/move/", GROUPS, "MoveGroup", name="group_move"),
     act("groups/<str:group>/forget/", GROUPS, "ForgetGroup", name="group_forget"),
     show("topics/", TOPICS, "topics", name="topics"),

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from http_base.cluster import GroupStanding, GroupStandings
 from manager_app.brokers.client import BrokerCall
 from manager_app.models import BrokerState
+from myqueue.contract.group_inputs import DEAD_LETTER_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -157,3 +158,8 @@ def summed(standings: Iterable[GroupStanding]) -> GroupStanding:
         age_ms=None if ages_unknown and not any(ages) else max(ages),
         ages_unknown=ages_unknown,
     )
+
+
+def dead_letter_topic(standing: GroupStanding) -> str:
+    """Return where the dead messages of workers in a topic go."""
+    return standing.dead_letter_topic or standing.topic + DEAD_LETTER_SUFFIX

@@ -21,6 +21,7 @@ from manager_app.groups.descriptions import (
     view_group,
 )
 from manager_app.groups.offset_moves import Asker
+from manager_app.groups.standings import dead_letter_topic
 from manager_app.inputs import GroupsQuery, MembersQuery
 from myqueue.contract.errors import QueueError, UnmovedOffsets, with_unknown_outcome
 from myqueue.contract.group_inputs import GroupOffsetsReset, check_group_name
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from http_base.cluster import GroupStanding
     from manager_app.answers import GroupSummary, MemberFacts
     from manager_app.groups.descriptions import GroupView
     from myqueue.contract.answers import GroupOffsetsMoved, OffsetMove
@@ -60,7 +62,10 @@ def groups(request: HttpRequest) -> dict[str, Any]:
         rows, count = groups_behind(told, asked)
         following = None
     return {
-        "rows": [(row, state_of(row)) for row in rows],
+        "rows": [
+            (row, state_of(row), row.topics or sorted(told.by_group.get(row.group, ())))
+            for row in rows
+        ],
         "next": following,
         "by_name": by_name,
         "count": count,
@@ -85,17 +90,13 @@ def one_group(request: HttpRequest, group: str) -> dict[str, Any]:
     detail = shown.detail
     is_workers = detail.kind == "workers"
     return {
-        "title": group,
+        "title": f"Group {group}",
         "group": detail,
         "total": shown.total,
         "is_workers": is_workers,
-        "state": _state(
-            is_workers=is_workers,
-            members=detail.member_count,
-            lag=shown.total.lag if shown.total else 0,
-            in_flight=shown.total.in_flight if shown.total else 0,
-        ),
+        "state": _state(is_workers=is_workers, members=detail.member_count, figures=shown.total),
         "topics": shown.topics,
+        "dead_letters": [(one.topic, dead_letter_topic(one)) for one in _of_workers(shown)],
         "members": [
             (one, _assigned(one), _heard_s(one), one.session_timeout_ms / 1000)
             for one in detail.members
@@ -108,24 +109,29 @@ def one_group(request: HttpRequest, group: str) -> dict[str, Any]:
     }
 
 
+def _of_workers(shown: GroupView) -> list[GroupStanding]:
+    return [one for _, one in sorted(shown.standings.items()) if one.is_workers]
+
+
 def state_of(row: GroupSummary) -> tuple[str, str]:
     """Return in a word how a group is, and the tone of its badge."""
-    return _state(
-        is_workers=row.kind == "workers",
-        members=row.members,
-        lag=row.lag or 0,
-        in_flight=row.in_flight or 0,
-    )
+    return _state(is_workers=row.kind == "workers", members=row.members, figures=row)
 
 
-def _state(*, is_workers: bool, members: int, lag: int, in_flight: int) -> tuple[str, str]:
+def _state(
+    *, is_workers: bool, members: int, figures: GroupSummary | GroupStanding | None
+) -> tuple[str, str]:
+    if figures is None or figures.lag is None:
+        return "unknown", "plain"
     if is_workers:
-        if in_flight:
+        if figures.in_flight:
             return "working", "good"
-        return ("waiting", "warn") if lag else ("idle", "plain")
+        if figures.visible:
+            return "nobody works", "warn"
+        return ("delayed", "plain") if figures.delayed else ("idle", "plain")
     if members:
         return "reading", "good"
-    return ("nobody reads", "warn") if lag else ("empty", "plain")
+    return ("nobody reads", "warn") if figures.lag else ("empty", "plain")
 
 
 def _query(request: HttpRequest) -> GroupsQuery:
