@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from django.template.context import RequestContext
 
+    from manager_app.models import Replica
+
     class HasLag(Protocol):
         """A group in a list, in a topic, or in a partition."""
 
@@ -73,6 +75,18 @@ def behind(one: HasLag | None) -> str:
     return f"at least {told}" if is_least else told
 
 
+@register.filter
+def percent(share: float) -> str:
+    """Return a share as a percentage."""
+    return f"{share:.1%}"
+
+
+@register.filter
+def messages_of(replica: Replica) -> int:
+    """Return how many messages a replica had when it was reported last."""
+    return max(0, replica.high_watermark - replica.log_start_offset)
+
+
 @register.simple_tag
 def badge(state: object, tone: str = "") -> SafeString:
     """Show a state in a word, with a colour: `{% badge broker.state %}`.
@@ -88,13 +102,16 @@ def badge(state: object, tone: str = "") -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def action(context: RequestContext, name: str, kind: str = "", **parts: Any) -> str:
+def action(
+    context: RequestContext, name: str, kind: str = "", *, label: str = "", **parts: Any
+) -> str:
     """Show the button of an action to those that may: `{% action "console:drain" broker_id=3 %}`.
 
     Args:
         context: of the template.
         name: of the action's URL.
         kind: `primary` for the one that a page is about; empty: plain, or red for a danger.
+        label: of the button, where it is not the action's verb.
         parts: of the URL.
     """
     url = reverse(name, kwargs=parts)
@@ -107,7 +124,9 @@ def action(context: RequestContext, name: str, kind: str = "", **parts: Any) -> 
         if of.icon
         else ""
     )
-    return format_html('<a class="q-button q-{}" href="{}">{}{}</a>', look, url, icon, of.button)
+    return format_html(
+        '<a class="q-button q-{}" href="{}">{}{}</a>', look, url, icon, label or of.button
+    )
 
 
 @register.simple_tag

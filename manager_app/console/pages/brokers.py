@@ -2,45 +2,136 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manager_app import runtime, selectors
-from manager_app.apis.rendering import broker_summary
 from manager_app.brokers import leaving
 from manager_app.console.actions import Action, Asked
+from manager_app.console.charts import Chart, chart_of
 from manager_app.console.formats import plural
 from manager_app.console.page import page
-from manager_app.inputs import BrokersQuery
+from manager_app.console.pages.overview import ShownProblem, seen
+from manager_app.health.facts import BrokerFacts
+from manager_app.models import Broker, Replica
+from manager_app.placement.balance_round import running_moves
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+    from manager_app.runtime import ManagerRuntime
+
 PAGE_SIZE = 100
-"""Brokers of one page of the list."""
+"""Brokers, and replicas, of one page."""
+
+
+class BrokerRow(NamedTuple):
+    """A broker of the list."""
+
+    facts: BrokerFacts
+    sparks: list[float | None]
+    """Messages that came in, of the last ten minutes."""
 
 
 @page("console/brokers.html", title="Brokers")
 def brokers(request: HttpRequest) -> dict[str, Any]:
     """List the brokers by id."""
-    after = request.GET.get("after", "")
-    suspects = runtime.suspects()
-    asked = BrokersQuery(limit=PAGE_SIZE, after=after) if after else BrokersQuery(limit=PAGE_SIZE)
-    found = selectors.brokers_with_counts(asked, suspects)
+    manager = runtime.installed()
+    facts, _ = seen(manager)
+    after = _number(request, "after")
+    found = [one for one in facts.brokers if one.broker_id > after]
+    shown = found[:PAGE_SIZE]
     return {
-        "rows": [(row, broker_summary(row, suspects=suspects)) for row in found.rows],
-        "next": found.next,
+        "rows": [BrokerRow(one, _sparks(manager, one.broker_id)) for one in shown],
+        "next": shown[-1].broker_id if len(found) > PAGE_SIZE else None,
     }
 
 
 @page("console/broker.html")
-def broker(_: HttpRequest, broker_id: int) -> dict[str, Any]:
-    """Show one broker."""
+def broker(request: HttpRequest, broker_id: int) -> dict[str, Any]:
+    """Show one broker: how it is, what it holds, what moves away from it."""
     row = selectors.broker_get(broker_id)
+    manager = runtime.installed()
+    facts, problems = seen(manager)
+    known = {one.broker_id: one for one in facts.brokers}
+    own = known.get(broker_id) or BrokerFacts(broker_id=broker_id, address=row.address)
+    replicas, after = _replicas(row, _number(request, "after"))
     return {
         "title": f"Broker {broker_id}",
         "broker": row,
-        "summary": broker_summary(row, suspects=runtime.suspects()),
+        "own": own,
+        "problems": [
+            ShownProblem(one, "")
+            for one in problems
+            if one.to is not None and one.to.parts.get("broker_id") == broker_id
+        ],
+        "charts": [] if manager is None else _charts(manager, broker_id),
+        "moves": [one for one in running_moves() if broker_id in (one.source, one.target)],
+        "replicas": replicas,
+        "next": after,
     }
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _sparks(manager: ManagerRuntime | None, broker_id: int) -> list[float | None]:
+    if manager is None:
+        return []
+    figure = ("broker", broker_id, "messages_in")
+    return manager.watch.histories.hour(figure, manager.monotonic_s(), points=120)
+
+
+def _charts(manager: ManagerRuntime, broker_id: int) -> list[Chart]:
+    def chart(key: str, title: str, unit: str, **lines: str) -> Chart:
+        named = [(name, ("broker", broker_id, figure)) for name, figure in lines.items()]
+        now_s = manager.monotonic_s()
+        return chart_of(manager.watch.histories, key, title, unit, lines=named, now_s=now_s)
+
+    return [
+        chart("messages", "Messages", "rate", In="messages_in", Out="messages_out"),
+        chart("bytes", "Bytes", "bytes", In="bytes_in", Out="bytes_out"),
+    ]
+
+
+def _replicas(broker: Broker, after: int) -> tuple[list[Replica], int | None]:
+    """Return a page of a broker's replicas, and the key of the next."""
+    rows = list(
+        Replica.objects.filter(broker=broker, replica_id__gt=after)
+        .select_related("partition__topic")
+        .order_by("replica_id")[: PAGE_SIZE + 1]
+    )
+    more = len(rows) > PAGE_SIZE
+    return rows[:PAGE_SIZE], rows[PAGE_SIZE - 1].replica_id if more else None
+
+
+class HandOver(Action):
+    """Lets other brokers lead what one leads."""
+
+    title = "Hand over what broker {broker_id} leads"
+    button = "Hand over leaderships"
+    icon = "swap_horiz"
+    subject = "broker {broker_id}"
+    back = "console:broker"
+
+    def says(self, asked: Asked) -> list[str]:
+        """Return what moves, and for how long."""
+        count = selectors.broker_get(asked.parts["broker_id"]).led_partitions.count()
+        return [
+            f"{plural(count, 'leadership')} go to other brokers; writes wait a moment each time.",
+            "Do it before you restart the broker.",
+            "It gets leaderships again some minutes later, unless it is drained or stopped.",
+        ]
+
+    def do(self, asked: Asked) -> str:
+        """Hand over."""
+        agreed, of = leaving.hand_over(asked.manager, asked.parts["broker_id"])
+        return f"{agreed:,} of {plural(of, 'leadership')} handed over."
+
+    def back_parts(self, asked: Asked) -> dict[str, Any]:
+        """Return the broker."""
+        return asked.parts
 
 
 class DrainBroker(Action):

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from manager_app.models import Cluster, RebalanceState
+from manager_app.placement import rebalancing
+from myqueue.contract.errors import ReadOnlyManager
+
+
+async def test_the_pace_is_set_and_all_of_it_cancelled(site):
+    def set_and_read(**fields):
+        rebalancing.set_pace(site.runtime, **fields)
+        return rebalancing.rebalance_detail()
+
+    paused = await site.in_database(lambda: set_and_read(paused=True, bytes_per_second=None))
+    assert (paused.state, paused.running, paused.moves_left) == (RebalanceState.PAUSED, [], 0)
+    on = await site.in_database(lambda: set_and_read(paused=False, bytes_per_second=2_000))
+    assert (on.state, on.bytes_per_second) == (RebalanceState.ON, 2_000)
+    assert await site.in_database(rebalancing.cancel, site.runtime) == 0
+    assert (await site.in_database(Cluster.objects.get)).rebalance == RebalanceState.OFF
+
+
+async def test_a_reader_changes_nothing(site):
+    await site.restart_manager(read_only=True)
+    with pytest.raises(ReadOnlyManager):
+        await site.in_database(rebalancing.cancel, site.runtime)
