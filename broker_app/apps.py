@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from prometheus_client import REGISTRY
 
 
 class BrokerAppConfig(AppConfig):
@@ -11,9 +10,3 @@ class BrokerAppConfig(AppConfig):
 
     name = "broker_app"
     verbose_name = "Broker"
-
-    def ready(self) -> None:
-        """Show the broker's figures among the process's."""
-        from broker_app import metrics
-
-        metrics.register(REGISTRY)

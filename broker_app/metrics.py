@@ -1,112 +1,245 @@
-"""Figures of a broker for `GET /metrics`."""
+"""Figures of a broker for `GET /metrics`, all of them here but what `broker_app.traffic` counts.
+
+Replicas are looked at in parts, so that a broker of 10,000 partitions goes on with its work; no
+figure has a label by partition.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+import prometheus_client
 
-from broker_app import runtime
+from broker_app import runtime as runtimes
 from broker_app.client_origins import Table
+from http_base.families import counter_by, counters, gauge_by, gauges, histogram
 from http_base.memory_metrics import memory_families
+from raft_app.core.types import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-    from broker_app.client_origins import ClientOrigins
+    from broker_app.runtime import BrokerRuntime
     from raft_app.engine.engine import Engine
-    from raft_app.engine.tick_intervals import TickIntervals
-    from raft_app.storage.stream import StorageStream
+    from raft_app.engine.replica import Replica
 
-RETENTION_FAILURES = Counter(
+RETENTION_FAILURES = prometheus_client.Counter(
     "queue_broker_retention_failures",
     "Partitions that a round of retention left as they were because of an unexpected error",
 )
+PREFIX = "queue_broker"
+LOOKED_AT_ONCE = 250
+"""Replicas that are looked at before others have their turn in the loop."""
+FAULTY = "faulty"
 
 
-class BrokerCollector:
-    """Reads the gauges off the running broker when they are asked for."""
+@dataclass
+class _Replicas:
+    """What the replicas here have together."""
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauges; none while no broker runs in this process."""
-        broker = runtime.installed()
-        if broker is None:
+    roles: Counter[str] = field(
+        default_factory=lambda: Counter(dict.fromkeys([*map(str, Role), FAULTY], 0))
+    )
+    asleep: int = 0
+    leaderless: int = 0
+    under_replicated: int = 0
+    unsettled: int = 0
+    dead: int = 0
+    lag_entries: dict[str, int] = field(default_factory=dict)
+    """By broker of a follower: most entries that it lacks of a partition led here."""
+    stored_messages: Counter[str] = field(default_factory=Counter)
+    """By label of a topic."""
+    stored_bytes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, broker: BrokerRuntime, replica: Replica) -> None:
+        """Look at a replica."""
+        self.roles[FAULTY if replica.faulty else str(replica.role)] += 1
+        self.leaderless += not replica.hears_leader
+        if replica.faulty:
             return
-        replicas = GaugeMetricFamily(
-            "queue_broker_replicas", "Replicas on this broker, by role", labels=["role"]
-        )
-        roles: dict[str, int] = {}
-        unsettled = dead = asleep = 0
-        for replica in broker.engine.replicas.values():
-            role = "faulty" if replica.faulty else str(replica.role)
-            roles[role] = roles.get(role, 0) + 1
-            asleep += not replica.faulty and replica.is_asleep
-            if replica.serves:
-                out, waiting = runtime.state_of(replica).works.counts()
-                unsettled, dead = unsettled + out, dead + waiting
-        for role, count in sorted(roles.items()):
-            replicas.add_metric([role], count)
-        yield replicas
-        polls = broker.long_polls.waiting + broker.work_waits.waiting
-        for name, text, value in (
-            ("replicas_asleep", "Replicas whose partition is idle and costs nothing", asleep),
-            ("long_polls", "Open long polls", polls),
-            ("unsettled_messages", "Messages out with workers, of partitions led here", unsettled),
-            ("dead_messages", "Dead messages not copied yet, of partitions led here", dead),
-            (
-                "parked_bytes",
-                "Bytes of batches before their turn",
-                broker.out_of_order.parked_bytes,
-            ),
-            ("decoded_bytes", "Bytes of batches kept decoded", broker.decode_cache.size_bytes),
-            (
-                "intervals_without_tick",
-                "Tick intervals since the last tick",
-                broker.engine.watchdog.intervals_without_tick,
-            ),
-            (
-                "write_seconds_so_far",
-                "How long the transaction under way has taken",
-                broker.engine.slow_disk.seconds_so_far,
-            ),
-        ):
-            yield GaugeMetricFamily(f"queue_broker_{name}", text, value=value)
-        yield from memory_families("queue_broker", broker.memory.shares)
-        yield from _transactions(broker.engine.stream)
-        yield from _ticks(broker.engine.watchdog.tick_intervals)
-        yield from _transport(broker.engine)
-        yield from _origins(broker.client_origins)
-        yield from broker.traffic.collect()
+        self.asleep += replica.is_asleep
+        if replica.is_leader:
+            is_whole = True
+            for broker_id, lag, follows in replica.followers():
+                name = str(broker_id)
+                self.lag_entries[name] = max(lag, self.lag_entries.get(name, 0))
+                is_whole = is_whole and follows
+            self.under_replicated += not is_whole
+        if replica.serves:
+            state = runtimes.state_of(replica)
+            if state.works:
+                out, waiting = state.works.counts()
+                self.unsettled, self.dead = self.unsettled + out, self.dead + waiting
+            label = broker.traffic.label_of(replica.spec.topic)
+            self.stored_messages[label] += state.next_offset - state.log_start_offset
+            self.stored_bytes[label] += state.size_bytes
 
 
-def _ticks(intervals: TickIntervals) -> Iterator[Metric]:
-    """Yield how evenly ticks come."""
-    bounds = [*(f"{bound:g}" for bound in intervals.bounds_s), "+Inf"]
-    yield HistogramMetricFamily(
-        "queue_broker_tick_interval_seconds",
+async def broker_families() -> list[Metric]:
+    """Return the metrics of this process's broker; none while no broker runs in it."""
+    broker = runtimes.installed()
+    if broker is None:
+        return []
+    found = _Replicas()
+    for number, replica in enumerate(list(broker.engine.replicas.values()), start=1):
+        found.add(broker, replica)
+        if number % LOOKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return [
+        *_replicas(found),
+        *_waiting(broker),
+        *broker.traffic.collect(),
+        *memory_families(PREFIX, broker.memory.shares),
+        *_storage(broker.engine),
+        *_time(broker),
+        *_transport(broker.engine),
+        counter_by(
+            f"{PREFIX}_new_entries_refused",
+            "New consumer groups, cursors and producers refused for the limit of their address",
+            "table",
+            {table.name.lower(): broker.client_origins.refused[table] for table in Table},
+        ),
+    ]
+
+
+def _replicas(found: _Replicas) -> Iterator[Metric]:
+    """Yield what the replicas are, have and lack."""
+    yield gauge_by(f"{PREFIX}_replicas", "Replicas on this broker, by role", "role", found.roles)
+    yield from gauges(
+        PREFIX,
+        ("replicas_asleep", "Replicas whose partition is idle and costs nothing", found.asleep),
+        (
+            "replicas_without_leader",
+            "Replicas that hear no leader, faulty ones included",
+            found.leaderless,
+        ),
+        (
+            "under_replicated_partitions",
+            "Partitions led here with a follower that does not take entries as they come",
+            found.under_replicated,
+        ),
+        (
+            "unsettled_messages",
+            "Messages out with workers, of partitions led here",
+            found.unsettled,
+        ),
+        ("dead_messages", "Dead messages not copied yet, of partitions led here", found.dead),
+    )
+    yield gauge_by(
+        f"{PREFIX}_follower_lag_entries",
+        "Most entries that a follower lacks of a partition led here, by its broker",
+        "follower",
+        found.lag_entries,
+    )
+    for name, text, values in (
+        ("stored_messages", "Messages stored of partitions led here", found.stored_messages),
+        ("stored_bytes", "Bytes of their batches", found.stored_bytes),
+    ):
+        yield gauge_by(f"{PREFIX}_{name}", text, "topic", values)
+
+
+def _waiting(broker: BrokerRuntime) -> Iterator[Metric]:
+    """Yield what waits, and what is kept for it."""
+    polls = broker.long_polls.waiting + broker.work_waits.waiting
+    yield from gauges(
+        PREFIX,
+        ("long_polls", "Open long polls", polls),
+        ("parked_bytes", "Bytes of batches before their turn", broker.out_of_order.parked_bytes),
+        ("decoded_bytes", "Bytes of batches kept decoded", broker.decode_cache.size_bytes),
+        (
+            "unwritten_groups",
+            "Partitions with something to store that waits for the transaction under way",
+            broker.engine.stream.waiting_groups,
+        ),
+    )
+
+
+def _storage(engine: Engine) -> Iterator[Metric]:
+    """Yield what the disk does, and what room it has."""
+    yield histogram(
+        f"{PREFIX}_transaction_seconds",
+        "Time of transactions of the storage, syncs included",
+        engine.stream.times,
+    )
+    yield histogram(
+        f"{PREFIX}_commit_seconds",
+        "Time of the COMMIT of what adds to logs: one write and sync of the WAL",
+        engine.commits,
+    )
+    yield from gauges(
+        PREFIX,
+        (
+            "write_seconds_so_far",
+            "How long the transaction under way has taken",
+            engine.slow_disk.seconds_so_far,
+        ),
+        ("disk_free_bytes", "Free space where the data lies", engine.disk.free_bytes),
+        (
+            "disk_reserve_bytes",
+            "Free space below which writes are refused",
+            engine.disk.reserve_bytes,
+        ),
+        ("disk_full", "1 while writes are refused for want of space", engine.disk.full),
+        (
+            "disk_slow",
+            "1 while leaderships stay away because the disk is slow",
+            engine.slow_disk.is_slow,
+        ),
+    )
+    yield from counters(
+        PREFIX, ("scrub_passes", "Complete verifications of all replicas", engine.scrubber.passes)
+    )
+
+
+def _time(broker: BrokerRuntime) -> Iterator[Metric]:
+    """Yield how evenly ticks come, who was elected, and when a manager was heard."""
+    watchdog, elections = broker.engine.watchdog, broker.elections
+    yield histogram(
+        f"{PREFIX}_tick_interval_seconds",
         "Time between one tick and the next in the loop",
-        buckets=list(zip(bounds, intervals.cumulated(), strict=True)),
-        sum_value=intervals.sum_s,
+        watchdog.tick_intervals.times,
     )
-    yield CounterMetricFamily(
-        "queue_broker_ticks_late",
-        "Ticks that came more than two intervals after the one before",
-        value=intervals.late,
+    yield from counters(
+        PREFIX,
+        (
+            "ticks_late",
+            "Ticks that came more than two intervals after the one before",
+            watchdog.tick_intervals.late,
+        ),
+        ("elections_won", "Terms in which a replica here became the leader", elections.won),
+        ("terms", "New terms that replicas here took part in", elections.terms),
     )
+    yield from gauges(
+        PREFIX,
+        (
+            "intervals_without_tick",
+            "Tick intervals since the last tick",
+            watchdog.intervals_without_tick,
+        ),
+        ("epoch", "Highest epoch of a manager's lease that this broker has heard of", broker.epoch),
+    )
+    contact = broker.link.last_contact
+    if contact is not None:
+        age_s = asyncio.get_running_loop().time() - contact
+        yield from gauges(
+            PREFIX, ("report_age_seconds", "Time since a manager took a report", age_s)
+        )
 
 
 def _transport(engine: Engine) -> Iterator[Metric]:
     """Yield what went between this broker and its peers, and what did not."""
-    counters = engine.transport_counters
-    for name, text, value in (
-        ("raft_frames_sent", "Frames sent to peers", counters.frames_sent),
-        ("raft_frames_received", "Frames received from peers", counters.frames_received),
-        ("raft_sent_bytes", "Bytes sent to peers", counters.bytes_sent),
-        ("raft_received_bytes", "Bytes received from peers", counters.bytes_received),
+    sent = engine.transport_counters
+    yield from counters(
+        PREFIX,
+        ("raft_frames_sent", "Frames sent to peers", sent.frames_sent),
+        ("raft_frames_received", "Frames received from peers", sent.frames_received),
+        ("raft_sent_bytes", "Bytes sent to peers", sent.bytes_sent),
+        ("raft_received_bytes", "Bytes received from peers", sent.bytes_received),
         (
             "raft_rpcs_unknown",
             "RPCs for a partition or replica that is not here",
@@ -117,51 +250,16 @@ def _transport(engine: Engine) -> Iterator[Metric]:
             "Peers that fell silent while their connection was up",
             engine.guard.silences,
         ),
-        ("scrub_passes", "Complete verifications of all replicas", engine.scrubber.passes),
-    ):
-        yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
-    dropped = CounterMetricFamily(
-        "queue_broker_raft_frames_dropped", "Frames not sent to peers, by kind", labels=["kind"]
     )
-    dropped.add_metric(["append"], counters.dropped_appends)
-    dropped.add_metric(["control"], counters.dropped_control)
-    rejected = CounterMetricFamily(
-        "queue_broker_raft_connections_rejected",
+    yield counter_by(
+        f"{PREFIX}_raft_frames_dropped",
+        "Frames not sent to peers, by kind",
+        "kind",
+        {"append": sent.dropped_appends, "control": sent.dropped_control},
+    )
+    yield counter_by(
+        f"{PREFIX}_raft_connections_rejected",
         "Connections of peers that were refused or broken, by reason",
-        labels=["reason"],
+        "reason",
+        sent.rejected_connections,
     )
-    for reason, count in sorted(counters.rejected_connections.items()):
-        rejected.add_metric([reason], count)
-    yield from (dropped, rejected)
-
-
-def _origins(origins: ClientOrigins) -> Iterator[Metric]:
-    """Yield what was refused because of the limits of addresses."""
-    refused = CounterMetricFamily(
-        "queue_broker_new_entries_refused",
-        "New consumer groups, cursors and producers refused for the limit of their address",
-        labels=["table"],
-    )
-    for table in Table:
-        refused.add_metric([table.name.lower()], origins.refused[table])
-    yield refused
-
-
-def _transactions(stream: StorageStream) -> Iterator[Metric]:
-    """Yield what the disk did."""
-    for name, text, value in (
-        ("transactions", "Transactions of the storage", stream.transactions),
-        ("transaction_seconds", "Time spent in them, syncs included", stream.seconds),
-    ):
-        yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
-
-
-_collector = BrokerCollector()
-_registries: set[CollectorRegistry] = set()
-
-
-def register(registry: CollectorRegistry) -> None:
-    """Let a registry show the broker's gauges; again is no error."""
-    if registry not in _registries:
-        registry.register(_collector)
-        _registries.add(registry)

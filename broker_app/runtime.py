@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker_app.client_origins import ClientOrigins
 from broker_app.decode_cache import DecodeCache
 from broker_app.decoding import Decoding
+from broker_app.elections import Elections
 from broker_app.partition.commands import ForgetIdle
 from broker_app.partition.groups_with_dead import GroupsWithDead
 from broker_app.partition.retention_clock import RetentionClock
@@ -83,7 +84,8 @@ class BrokerRuntime:
         self.link = link
         self.peers = peers
         self.limits = limits = options.limits
-        self.traffic, self.long_polls = Traffic(), LongPolls(limits.long_polls_max)
+        self.traffic, self.elections, self.decoding = Traffic(), Elections(), Decoding()
+        self.long_polls = LongPolls(limits.long_polls_max)
         self.memory = engine.memory
         """What this broker holds in memory, and may."""
         self.out_of_order = OutOfOrderBatches(
@@ -100,7 +102,6 @@ class BrokerRuntime:
             bytes_max=limits.decoded_bytes_max,
             share=self.memory.decoded,
         )
-        self.decoding = Decoding()
         self.oldest_times: dict[tuple[int, int], int] = {}  # of `selectors.standings`
         self._corruptions_told: set[tuple[int, int]] = set()
         self._identity = identity
@@ -148,6 +149,7 @@ class BrokerRuntime:
             (replica.spec.topic, replica.spec.partition): replica for _, replica in by_age
         }
         self.traffic.forget_others({topic for topic, _ in self._index})
+        self.elections.forget_others(self.engine.replicas)
 
     @property
     def epoch(self) -> int:
@@ -279,6 +281,7 @@ class BrokerRuntime:
         self.groups_with_dead.note(group_id, may_have_dead=state.works.may_have_dead)
 
     def _leadership_changed(self, replica: Replica) -> None:
+        self.elections.note(replica)
         group_id = replica.spec.group_id
         self.long_polls.disturb(group_id)
         self.work_waits.disturb(group_id)

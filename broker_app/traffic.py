@@ -8,6 +8,8 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily
 
 from http_base.cluster import TopicTraffic
+from http_base.families import histogram
+from http_base.histogram import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 TOPICS_SHOWN_MAX = 100
 """Topics with a label of their own in `/metrics`; what went through all further ones is `other`."""
 OTHER = "other"
+BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+BATCH_BYTES = tuple(256 << 2 * step for step in range(9))
+"""From 256 bytes to 16 MiB."""
 
 _FIGURES = {
     "messages_produced": "Messages of acknowledged produce calls, retries included",
@@ -56,6 +61,8 @@ class Traffic(dict[str, TopicTraffic]):
             shown_max: topics with a label of their own; a topic keeps it until it is forgotten,
                 so that no counter ever falls.
         """
+        self.batch_messages, self.batch_bytes = Histogram(BATCH_MESSAGES), Histogram(BATCH_BYTES)
+        """Sizes of the produced batches of all topics."""
         self._shown_max = shown_max
         self._shown: set[str] = set()
         self._gone = TopicTraffic()
@@ -63,19 +70,24 @@ class Traffic(dict[str, TopicTraffic]):
 
     def __missing__(self, topic: str) -> TopicTraffic:
         """Begin to count for a topic."""
-        if len(self._shown) < self._shown_max and topic != OTHER:
-            self._shown.add(topic)
+        self.label_of(topic)
         counters = self[topic] = TopicTraffic()
         return counters
+
+    def label_of(self, topic: str) -> str:
+        """Return what metrics call a topic: its name, or `OTHER` beyond the limit."""
+        may_begin = topic not in self and topic not in self._shown and topic != OTHER
+        if may_begin and len(self._shown) < self._shown_max:
+            self._shown.add(topic)
+        return topic if topic in self._shown else OTHER
 
     def forget_others(self, topics: Container[str]) -> None:
         """Forget all topics but these."""
         for topic in [topic for topic in self if topic not in topics]:
             counters = self.pop(topic)
-            if topic in self._shown:
-                self._shown.remove(topic)
-            else:
+            if topic not in self._shown:
                 _add(self._gone, counters)
+        self._shown = {topic for topic in self._shown if topic in topics}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the counters by topic."""
@@ -83,7 +95,7 @@ class Traffic(dict[str, TopicTraffic]):
         for topic, counters in self.items():
             if topic not in self._shown:
                 _add(other, counters)
-        shown = [(topic, self[topic]) for topic in sorted(self._shown)]
+        shown = [(topic, self[topic]) for topic in sorted(self.keys() & self._shown)]
         if other != TopicTraffic():
             shown.append((OTHER, other))
         for name, text in _FIGURES.items():
@@ -91,6 +103,11 @@ class Traffic(dict[str, TopicTraffic]):
             for topic, counters in shown:
                 family.add_metric([topic], getattr(counters, name))
             yield family
+        for name, text, sizes in (
+            ("batch_messages", "Messages of each produced batch", self.batch_messages),
+            ("batch_bytes", "Bytes of each produced batch", self.batch_bytes),
+        ):
+            yield histogram(f"queue_broker_{name}", text, sizes)
 
 
 def summed(all_counters: Iterable[TopicTraffic]) -> TopicTraffic:

@@ -8,7 +8,7 @@ from broker_app.apis.consume import ConsumeApi, SizeApi
 from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
 from broker_app.apis.door import door
 from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
-from broker_app.apis.health import HealthApi, HealthzApi, ReadyzApi
+from broker_app.apis.health import HealthApi, HealthzApi, MetricsApi, ReadyzApi
 from broker_app.apis.offsets import (
     GroupForgetApi,
     GroupStandingsApi,
@@ -26,7 +26,6 @@ from broker_app.apis.partitions import (
 from broker_app.apis.produce import ProduceApi
 from broker_app.apis.standing import StandingApi
 from broker_app.apis.work import AckApi, ExtendApi, NackApi, ReceiveApi
-from http_base.metrics import MetricsView
 
 _EXACT = {
     "producer/produce": ProduceApi.as_view(),
@@ -51,7 +50,7 @@ _EXACT = {
     "health": HealthApi.as_view(),
     "healthz": HealthzApi.as_view(),
     "readyz": ReadyzApi.as_view(),
-    "metrics": MetricsView.as_view(),
+    "metrics": MetricsApi.as_view(),
 }
 
 urlpatterns = [

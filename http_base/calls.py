@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -103,6 +104,7 @@ class DirectCall:
         "_body",
         "_data",
         "authorization",
+        "begun_s",
         "client_address",
         "content_type",
         "query_string",
@@ -128,6 +130,7 @@ class DirectCall:
             client_address: where the connection comes from.
         """
         self.client_address = client_address
+        self.begun_s = perf_counter()
         accept = headers.get(b"accept")
         self.query_string = query_string
         self.authorization = headers.get(b"authorization", b"").decode("latin1")

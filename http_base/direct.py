@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from http_base.calls import StoredBatches
 from http_base.exceptions import failure_headers, to_failure
 from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
+from http_base.request_metrics import OK, REQUEST_TIMES, seconds_since
 from myqueue.contract.inputs import BATCH
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ def answer_of(
     """Return the answer to a call of which it is known what came out; see `answer_directly`."""
     if isinstance(outcome, BaseException):
         failure = to_failure(outcome, method=method, path=path)
+        REQUEST_TIMES[method, path, failure.code].add(seconds_since(call.begun_s))
         headers = {**failure_headers(failure), **more_headers()}
         return _encoded(failure.http_status, failure.to_body(), call, headers)
+    REQUEST_TIMES[method, path, OK].add(seconds_since(call.begun_s))
     if isinstance(outcome, StoredBatches):
         return _answer(200, outcome.body, BATCH, {**outcome.headers, **more_headers()})
     return _encoded(200, outcome, call, more_headers())

@@ -9,6 +9,8 @@ called by `HotPaths` and by Django's own handler alike. What a handler does can 
 from __future__ import annotations
 
 from functools import wraps
+from http import HTTPStatus
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -31,6 +33,7 @@ from http_base.negotiation import (
     body_limit,
     decode_body,
 )
+from http_base.request_metrics import OK, REQUEST_TIMES, seconds_since
 from http_base.requests import HotRequest, client_address_of
 from myqueue.contract.http1 import ORIGIN_HEADER
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
@@ -183,9 +186,11 @@ class ApiView(APIView):
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase | Coroutine[Any, Any, HttpResponseBase]:
         """Answer a request; a hot view returns what has to be awaited for the answer."""
+        begun_s = perf_counter()
         if self.is_hot:
-            return self._dispatch_hot(request, *args, **kwargs)
+            return self._dispatch_hot(request, begun_s, *args, **kwargs)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        _count(request, response, begun_s)
         return response
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
@@ -252,7 +257,7 @@ class ApiView(APIView):
         return Response(batches.body, headers=batches.headers, content_type=BATCH)
 
     async def _dispatch_hot(
-        self, request: HttpRequest, *args: Any, **kwargs: Any
+        self, request: HttpRequest, begun_s: float, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Negotiate, call the handler, answer."""
         self.headers: dict[str, str] = {}
@@ -267,6 +272,7 @@ class ApiView(APIView):
             response = await self._call_handler(api_request)
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             response = self.handle_exception(error)
+        _count(request, response, begun_s)
         return self.finalize_response(api_request, response, *args, **kwargs)
 
     async def _call_handler(self, request: ApiRequest) -> HttpResponseBase:
@@ -280,6 +286,17 @@ class ApiView(APIView):
             return options
         response: HttpResponseBase = await handler(request, *self.args, **self.kwargs)
         return response
+
+
+def _count(request: HttpRequest, response: HttpResponseBase, begun_s: float) -> None:
+    """Count a request with its operation, what came out and the time that it took."""
+    found = request.resolver_match
+    data = getattr(response, "data", None)
+    code = OK
+    if response.status_code >= HTTPStatus.BAD_REQUEST and isinstance(data, dict):
+        code = data["code"]
+    route = found.route if found else request.path
+    REQUEST_TIMES.add(request.method or "", route, code, seconds_since(begun_s))
 
 
 def served_by(

@@ -92,6 +92,14 @@ class Lease:
         return held.epoch if self._monotonic_s() - held.asked_s <= HELD_S else None
 
     @property
+    def left_s(self) -> float:
+        """For how long this manager may answer as the primary without a renewal, in seconds."""
+        held = self._held
+        if held is None or self.epoch is None:
+            return 0.0
+        return max(0.0, held.asked_s + HELD_S - self._monotonic_s())
+
+    @property
     def held_epoch(self) -> int | None:
         """The epoch to write under while this manager knows of no other primary, else None."""
         if self._follows:

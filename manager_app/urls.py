@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import path
 
-from http_base.metrics import MetricsView
 from manager_app.apis.brokers import BrokerApi, BrokerHeartbeatApi, BrokersApi
 from manager_app.apis.clients import (
     ConsumerApi,
@@ -39,7 +38,13 @@ from manager_app.apis.passing import (
     ReceiveApi,
 )
 from manager_app.apis.rebalance import RebalanceApi
-from manager_app.apis.status import HealthApi, LivenessApi, PassedHeartbeatsApi, ReadinessApi
+from manager_app.apis.status import (
+    HealthApi,
+    LivenessApi,
+    MetricsApi,
+    PassedHeartbeatsApi,
+    ReadinessApi,
+)
 from manager_app.apis.topics import PurgeApi, RedriveApi, TopicApi, TopicsApi
 
 if TYPE_CHECKING:
@@ -61,6 +66,7 @@ HOT_PATHS: dict[str, Callable[..., Any]] = {
     "/health": HealthApi.as_view(),
     "/healthz": LivenessApi.as_view(),
     "/readyz": ReadinessApi.as_view(),
+    "/metrics": MetricsApi.as_view(),
 }
 """Exact path -> view that is called without Django's handler."""
 JSON_BYTES_MAX = {"/brokers/heartbeat": BrokerHeartbeatApi.json_bytes_max}
@@ -92,6 +98,5 @@ urlpatterns = [
     path("groups/<str:group>/heartbeat", GroupHeartbeatApi.as_view()),
     path("groups/<str:group>/leave", GroupLeaveApi.as_view()),
     path("groups/<str:group>/offsets", GroupOffsetsApi.as_view()),
-    path("metrics", MetricsView.as_view()),
     *(path(hot_path[1:], view) for hot_path, view in HOT_PATHS.items()),
 ]

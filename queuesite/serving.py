@@ -17,6 +17,7 @@ from http_base.certificates import CERTIFICATE
 from http_base.exceptions import failure_headers
 from http_base.hotpaths import HotPaths
 from http_base.known_heads import KnownHeads
+from http_base.loop_delay import LoopDelay
 from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import JSON_RENDERER
 from http_base.tasks import cancel, spawn
@@ -407,6 +408,7 @@ class HttpServer:
         self._limits = limits or ConnectionLimits()
         self._answers = answers or MemoryBudget().answers
         self._guard: ConnectionGuard | None = None
+        self._delay = LoopDelay()
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -483,9 +485,11 @@ class HttpServer:
         if self._serving.done():
             await self._serving
         self._guard.start()
+        self._delay.start()
 
     async def stop(self) -> None:
         """Accept nothing more, let running requests end, close the connections."""
+        self._delay.stop()
         if self._guard is not None:
             self._guard.stop()
         if self._server is not None and self._serving is not None:

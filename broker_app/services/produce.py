@@ -203,6 +203,8 @@ def _count(
     traffic.messages_produced += appended.record_count
     traffic.batches_produced += 1
     traffic.produced_bytes += len(request.batch)
+    runtime.traffic.batch_messages.add(appended.record_count)
+    runtime.traffic.batch_bytes.add(len(request.batch))
 
 
 async def _append_in_sequence(

@@ -1,4 +1,4 @@
-"""Heartbeats of clients and brokers; state, liveness and readiness of this manager."""
+"""Heartbeats of clients and brokers; state, liveness, readiness and figures of this manager."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from http_base import guard
 from http_base.access import CLUSTER, KNOWN_WITH_INPUT, OPEN, OPERATE
 from http_base.apidoc import describe
 from http_base.calls import bearer_token
+from http_base.metrics import MetricsView
 from manager_app.answers import HeartbeatTaken, ManagerState, PassedHeartbeatsTaken
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.reports import beat_broker
 from manager_app.clients.heartbeat_passing import KINDS, PassedHeartbeats, take_heartbeats
 from manager_app.clients.registration import renew_token
+from manager_app.cluster_figures import manager_families
 from manager_app.inputs import HealthQuery
 from manager_app.runtime import installed
 from manager_app.selectors import ClientKey
@@ -24,6 +26,9 @@ from myqueue.contract.errors import ClientNotFound, InvalidRequest, NotReady
 from myqueue.contract.inputs import HEALTH_BROKER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.core import Metric
     from rest_framework.response import Response
 
     from http_base.views import ApiRequest
@@ -141,6 +146,14 @@ class ReadinessApi(ManagerView):
         if reasons or present is None:
             raise NotReady(f"not ready: {'; '.join(reasons)}", reasons=reasons)
         return self.respond(_state(present))
+
+
+class MetricsApi(MetricsView):
+    """Figures of this manager."""
+
+    async def families(self) -> Iterable[Metric]:
+        """Return those of the manager, of the cluster and of its groups."""
+        return await manager_families()
 
 
 def _client_id(kind: str, key: int | str) -> int:

@@ -237,6 +237,7 @@ class Engine:
         self.memory = memory
         self.broker_id = transport.broker_id
         self.transport_counters = transport.counters
+        self.commits = storage.commits
         self.config = config
         self.replicas: dict[int, Replica] = {}
         self.peers: dict[int, PeerAddress] = {}

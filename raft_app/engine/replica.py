@@ -27,7 +27,7 @@ from raft_app.statemachine import CommandAnswer, InconsistentEntry, Join, Propos
 from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from raft_app.core.rawnode import RawNode
     from raft_app.core.types import EntriesWanted, Ready, Rpc, SnapshotMeta, Write
@@ -467,6 +467,17 @@ class Replica:
             )
             for replica_id, peer in self.node.status().progress.items()
         ]
+
+    def followers(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield, on a leader, for each follower its broker and how many entries it lacks.
+
+        The third value tells whether it takes them as they come, or has all of a group that sleeps.
+        """
+        node = self.node
+        for replica_id, peer in node.progress.items():
+            lag = node.last_index - peer.match
+            follows = peer.is_connected and (not lag if node.is_asleep else peer.is_following)
+            yield self.broker_of(replica_id), lag, follows
 
     def admits(self, broker_id: int, to: int, sender: int) -> bool:
         """Tell whether what came from a broker is for this replica.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
-from itertools import accumulate
 from typing import TYPE_CHECKING
+
+from http_base.histogram import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,8 @@ class TickIntervals:
             interval_ms: wanted between two ticks.
             clock: returns seconds.
         """
-        self.bounds_s = tuple(bound * interval_ms / 1000 for bound in BOUNDS)
-        self.sum_s = 0.0
-        self._counts = [0] * (len(BOUNDS) + 1)
+        self.times = Histogram([bound * interval_ms / 1000 for bound in BOUNDS])
+        """Seconds between one tick and the next."""
         self._clock = clock
         self._last_s: float | None = None
 
@@ -36,16 +35,11 @@ class TickIntervals:
         """Count a tick; the first one comes after none."""
         now_s = self._clock()
         if self._last_s is not None:
-            seconds = now_s - self._last_s
-            self._counts[bisect_left(self.bounds_s, seconds)] += 1
-            self.sum_s += seconds
+            self.times.add(now_s - self._last_s)
         self._last_s = now_s
-
-    def cumulated(self) -> list[int]:
-        """Return for each bound how many ticks came within it, and then how many in all."""
-        return list(accumulate(self._counts))
 
     @property
     def late(self) -> int:
         """How many ticks were late."""
-        return sum(self._counts[BOUNDS.index(LATE) + 1 :])
+        counts = self.times.cumulated()
+        return counts[-1] - counts[BOUNDS.index(LATE)]

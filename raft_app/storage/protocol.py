@@ -16,6 +16,7 @@ from raft_app.core.values import value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from http_base.histogram import Histogram
     from raft_app.core.types import Entry, HardState, InitialState, Membership
 
 
@@ -311,7 +312,13 @@ class StoredBatch:
 
 
 class Storage(Protocol):
-    """Durable state of one broker."""
+    """Durable state of one broker.
+
+    Attributes:
+        commits: seconds that it took to make what adds to logs durable, once written.
+    """
+
+    commits: Histogram
 
     def open(self) -> BrokerIdentity:
         """Lock and check the directory, create or migrate what is stored, return the identity.

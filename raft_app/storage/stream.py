@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from http_base.histogram import Histogram
 from raft_app.core.types import bytes_of
 from raft_app.storage.protocol import (
     Compact,
@@ -94,8 +95,8 @@ class StorageStream:
         self.after_job: Callable[[], None] = _nothing
         """Called in the loop when a job is durable and its `on_durable` were called."""
         self.transactions = 0
-        self.seconds = 0.0
-        """Time spent in transactions since the start."""
+        self.times = Histogram()
+        """Seconds of each transaction since the start."""
 
     def start(self) -> None:
         """Start the workers."""
@@ -133,6 +134,11 @@ class StorageStream:
         """True when nothing is queued and no transaction is under way."""
         return not self._pending and self._in_flight is None
 
+    @property
+    def waiting_groups(self) -> int:
+        """How many groups have something queued."""
+        return len(self._pending)
+
     def close(self) -> None:
         """Start no job any more; queued operations are dropped."""
         self._failed = True
@@ -163,7 +169,7 @@ class StorageStream:
         job, self._in_flight = self._in_flight or (), None
         self._unwritten.move(-self._in_flight_bytes)
         self.transactions += 1
-        self.seconds += seconds
+        self.times.add(seconds)
         try:
             for queued in job:
                 if queued.on_durable is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from broker_app.partition.limits import BrokerLimits, StateLimits
 from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime
+from http_base.histogram import Histogram
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import (
     BrokerUnreachable,
@@ -59,6 +60,8 @@ class ReplicaTwin:
         self.applied = SimpleNamespace(membership=membership, index=0, is_removed=False)
         self.leader_broker_id = 1
         self.faulty = ""
+        self.lags: list[tuple[int, int, bool]] = []
+        """What `followers` tells."""
 
     @property
     def node(self) -> ReplicaTwin:
@@ -97,6 +100,9 @@ class ReplicaTwin:
     def progress(self) -> list[FollowerProgress]:
         return []
 
+    def followers(self) -> list[tuple[int, int, bool]]:
+        return self.lags
+
     def require_serving(self) -> None:
         if not self.serves:
             if self.leader_broker_id and not self.is_leader:
@@ -119,7 +125,8 @@ class EngineTwin:
         self.watchdog = SimpleNamespace(intervals_without_tick=0, tick_intervals=TickIntervals(50))
         self.disk = SimpleNamespace(full=False, free_bytes=1 << 40, reserve_bytes=1 << 30)
         self.slow_disk = SimpleNamespace(seconds_so_far=0.0, is_slow=False)
-        self.stream = SimpleNamespace(transactions=0, seconds=0.0)
+        self.stream = SimpleNamespace(transactions=0, times=Histogram(), waiting_groups=0)
+        self.commits = Histogram()
         self.transport_counters = TransportCounters()
         self.incoming = SimpleNamespace(unknown_groups=0)
         self.guard = SimpleNamespace(silences=0)

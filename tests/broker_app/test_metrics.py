@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client import REGISTRY, CollectorRegistry
 
-import manager_app.metrics  # noqa: F401 - the figures of a manager are on the page, too
-import queuesite.connections  # noqa: F401 - and those of connections
-import queuesite.login  # noqa: F401 - and those of log-ins
 from broker_app import metrics
 from broker_app import runtime as runtimes
 from broker_app.client_origins import Table
 from broker_app.decode_cache import DecodedBatch
 from broker_app.partition.commands import ReceiveMessages, SettleMessages
-from http_base.memory_budget import MemoryBudget
-from http_base.memory_metrics import show_memory
 from myqueue.contract.rules.work import Receipt, SettleKind
 from raft_app.engine.tick_intervals import TickIntervals
 from tests.broker_app.replica import batch_of
@@ -28,146 +21,162 @@ if TYPE_CHECKING:
     from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
-def figures() -> dict[tuple[str, str], float]:
-    """Return {(name, role): value} of a registry of its own."""
-    registry = CollectorRegistry()
-    metrics.register(registry)
-    metrics.register(registry)
+Shown = dict[tuple[str, str], float]
+
+
+async def figures() -> Shown:
+    """Return {(name without queue_broker_, values of the labels): value}."""
     return {
-        (sample.name.removeprefix("queue_broker_"), sample.labels.get("role", "")): sample.value
-        for family in registry.collect()
+        (sample.name.removeprefix("queue_broker_"), " ".join(sample.labels.values())): sample.value
+        for family in await metrics.broker_families()
         for sample in family.samples
-        if not {"share", "le", "kind", "reason", "table"} & sample.labels.keys()
     }
 
 
-def memory_figures() -> dict[tuple[str, str], float]:
-    """Return {(name, share): value} of the shares of memory."""
-    registry = CollectorRegistry()
-    metrics.register(registry)
-    return {
-        (sample.name.removeprefix("queue_broker_memory_"), sample.labels["share"]): sample.value
-        for family in registry.collect()
-        for sample in family.samples
-        if "share" in sample.labels
-    }
-
-
-NAMES = (
-    *("replicas_asleep", "long_polls", "unsettled_messages", "dead_messages"),
-    *("parked_bytes", "decoded_bytes", "intervals_without_tick"),
-    *("write_seconds_so_far", "transactions_total", "transaction_seconds_total"),
-    *("raft_frames_sent_total", "raft_frames_received_total", "raft_sent_bytes_total"),
-    *("raft_received_bytes_total", "raft_rpcs_unknown_total", "scrub_passes_total"),
-    "peer_silences_total",
-    *("tick_interval_seconds_count", "tick_interval_seconds_sum", "ticks_late_total"),
-)
-
-
-def test_without_a_broker_there_are_no_gauges() -> None:
+async def test_without_a_broker_there_are_no_figures() -> None:
     runtimes.install(None)
-    assert figures() == {}
+    assert await figures() == {}
 
 
-def test_replicas_are_counted_by_role_and_faulty_ones_apart(
+async def test_replicas_are_counted_by_role_and_faulty_ones_apart(
     runtime: BrokerRuntime, engine: EngineTwin
 ) -> None:
     led, followed, faulty = (engine.add("logs", n, group_id=n + 1) for n in range(3))
     engine.add("logs", 4, group_id=5)
-    followed.is_leader = False
+    followed.is_leader = followed.hears_leader = False
     faulty.faulty = "a bad row"
     led.is_asleep = faulty.is_asleep = True
-    assert figures()["replicas_asleep", ""] == 1
-    replicas = {role: value for (name, role), value in figures().items() if name == "replicas"}
+    shown = await figures()
+    assert shown["replicas_asleep", ""] == shown["replicas_without_leader", ""] == 1
+    replicas = {
+        role: value for (name, role), value in shown.items() if name == "replicas" and value
+    }
     assert replicas == {"leader": 2, "follower": 1, "faulty": 1}
-    assert led.role == "leader"
+    assert shown["replicas", "learner"] == 0, "what may be is shown before it is"
 
 
-def test_what_was_refused_for_its_address_is_counted_by_table(runtime: BrokerRuntime) -> None:
+async def test_a_partition_is_under_replicated_while_a_follower_does_not_follow(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    first, second = (engine.add("logs", n, group_id=n + 1) for n in range(2))
+    first.lags = [(2, 4, True), (3, 0, True)]
+    second.lags = [(2, 70, False), (3, 0, True)]
+    shown = await figures()
+    assert shown["under_replicated_partitions", ""] == 1
+    assert (shown["follower_lag_entries", "2"], shown["follower_lag_entries", "3"]) == (70, 0)
+    second.is_leader = False
+    assert (await figures())["under_replicated_partitions", ""] == 0
+
+
+async def test_what_is_stored_is_told_by_topic(
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
+) -> None:
+    await engine.propose(7, batch_of("a", "b"), timeout_ms=1_000)
+    await engine.propose(engine.add("logs", 1, group_id=8).group_id, batch_of("c"), timeout_ms=100)
+    engine.add("mails", 0, group_id=9)
+    shown = await figures()
+    assert (shown["stored_messages", "logs"], shown["stored_messages", "mails"]) == (3, 0)
+    assert shown["stored_bytes", "logs"] > 100
+
+
+async def test_all_replicas_are_looked_at_while_others_have_their_turn(
+    runtime: BrokerRuntime, engine: EngineTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "LOOKED_AT_ONCE", 2)
+    for number in range(5):
+        engine.add("logs", number, group_id=number + 1)
+    looking = asyncio.create_task(figures())
+    await asyncio.sleep(0)
+    engine.remove(5)  # one that goes meanwhile hurts nobody
+    assert not looking.done()
+    assert (await looking)["replicas", "leader"] == 5
+
+
+async def test_what_was_refused_for_its_address_is_counted_by_table(runtime: BrokerRuntime) -> None:
     runtime.client_origins.refused[Table.CURSORS] = 3
-    registry = CollectorRegistry()
-    metrics.register(registry)
-    name = "queue_broker_new_entries_refused_total"
-    found = [registry.get_sample_value(name, {"table": one}) for one in ("groups", "cursors")]
-    assert found == [0, 3]
+    shown = await figures()
+    assert [shown["new_entries_refused_total", one] for one in ("groups", "cursors")] == [0, 3]
 
 
-def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: EngineTwin) -> None:
-    assert figures() == {(name, ""): 0 for name in NAMES}
+def change_all(runtime: BrokerRuntime, engine: EngineTwin) -> None:
+    """Let every figure be another one."""
     runtime.long_polls.waiting = 3
     runtime.out_of_order.parked_bytes = 70
     runtime.decode_cache.keep(7, DecodedBatch(0, [], 11))
     engine.watchdog.intervals_without_tick = 2
     runtime.work_waits.waiting = 1
-    engine.slow_disk.seconds_so_far = 1.5
-    engine.stream.transactions, engine.stream.seconds = 5, 0.25
+    engine.slow_disk.seconds_so_far, engine.slow_disk.is_slow = 1.5, True
+    engine.stream.times.add(0.25)
+    engine.stream.waiting_groups = 9
+    engine.commits.add(0.125)
+    engine.disk.free_bytes, engine.disk.reserve_bytes, engine.disk.full = 100, 200, True
     sent = engine.transport_counters
     sent.frames_sent, sent.frames_received = 7, 8
     sent.bytes_sent, sent.bytes_received = 700, 800
+    sent.dropped_appends, sent.dropped_control = 5, 6
+    sent.rejected_connections["wrong secret"] = 2
     engine.guard.silences = 6
     engine.incoming.unknown_groups, engine.scrubber.passes = 3, 4
+    runtime.elections.won, runtime.elections.terms = 12, 13
+    runtime.traffic.batch_messages.add(20)
+    runtime.traffic.batch_bytes.add(2_000)
+    runtime.link.last_contact = asyncio.get_running_loop().time() - 30
     times = iter([1.0, 1.05, 1.3])
     engine.watchdog.tick_intervals = intervals = TickIntervals(50, clock=lambda: next(times))
     for _ in range(3):
         intervals.ticked()
-    assert figures() == {
-        ("replicas_asleep", ""): 0,
-        ("peer_silences_total", ""): 6,
-        ("unsettled_messages", ""): 0,
-        ("dead_messages", ""): 0,
-        ("long_polls", ""): 4,
-        ("parked_bytes", ""): 70,
-        ("decoded_bytes", ""): 11,
-        ("intervals_without_tick", ""): 2,
-        ("write_seconds_so_far", ""): 1.5,
-        ("transactions_total", ""): 5,
-        ("transaction_seconds_total", ""): 0.25,
-        ("tick_interval_seconds_count", ""): 2,
-        ("tick_interval_seconds_sum", ""): pytest.approx(0.3),
-        ("ticks_late_total", ""): 1,
-        ("raft_frames_sent_total", ""): 7,
-        ("raft_frames_received_total", ""): 8,
-        ("raft_sent_bytes_total", ""): 700,
-        ("raft_received_bytes_total", ""): 800,
-        ("raft_rpcs_unknown_total", ""): 3,
-        ("scrub_passes_total", ""): 4,
-    }
 
 
-def test_what_was_not_sent_and_who_was_refused_is_told_apart(
+async def test_figures_show_what_is_and_was_at_the_moment(
     runtime: BrokerRuntime, engine: EngineTwin
 ) -> None:
-    engine.transport_counters.dropped_appends = 5
-    engine.transport_counters.dropped_control = 6
-    engine.transport_counters.rejected_connections["wrong secret"] = 2
-    registry = CollectorRegistry()
-    metrics.register(registry)
-    found = {
-        (sample.name.removeprefix("queue_broker_raft_"), *sample.labels.values()): sample.value
-        for family in registry.collect()
-        for sample in family.samples
-        if {"kind", "reason"} & sample.labels.keys()
+    engine.disk.free_bytes, engine.disk.reserve_bytes = 0, 0
+    before = await figures()
+    assert set(before.values()) - set(memory_limits(runtime)) == {0}
+    change_all(runtime, engine)
+    after = await figures()
+    changed = {
+        name: value
+        for (name, label), value in after.items()
+        if value != before.get((name, label)) and not name.startswith("memory")
+        if not name.endswith("_bucket")
     }
-    assert found == {
-        ("frames_dropped_total", "append"): 5,
-        ("frames_dropped_total", "control"): 6,
-        ("connections_rejected_total", "wrong secret"): 2,
+    assert 30 <= changed.pop("report_age_seconds") < 60
+    assert changed == {
+        "peer_silences_total": 6,
+        "long_polls": 4,
+        "parked_bytes": 70,
+        "decoded_bytes": 11,
+        "intervals_without_tick": 2,
+        "write_seconds_so_far": 1.5,
+        "disk_slow": 1,
+        "disk_free_bytes": 100,
+        "disk_reserve_bytes": 200,
+        "disk_full": 1,
+        "transaction_seconds_count": 1,
+        "transaction_seconds_sum": 0.25,
+        "commit_seconds_count": 1,
+        "commit_seconds_sum": 0.125,
+        "unwritten_groups": 9,
+        "tick_interval_seconds_count": 2,
+        "tick_interval_seconds_sum": pytest.approx(0.3),
+        "ticks_late_total": 1,
+        "elections_won_total": 12,
+        "terms_total": 13,
+        "batch_messages_count": 1,
+        "batch_messages_sum": 20,
+        "batch_bytes_count": 1,
+        "batch_bytes_sum": 2_000,
+        "raft_frames_sent_total": 7,
+        "raft_frames_received_total": 8,
+        "raft_sent_bytes_total": 700,
+        "raft_received_bytes_total": 800,
+        "raft_rpcs_unknown_total": 3,
+        "scrub_passes_total": 4,
+        "raft_frames_dropped_total": 6,
+        "raft_connections_rejected_total": 2,
     }
-
-
-def test_the_reference_names_every_figure(runtime: BrokerRuntime) -> None:
-    registry = CollectorRegistry()
-    metrics.register(registry)
-    show_memory("queue_manager", (MemoryBudget().bodies,), registry)
-    families = [*registry.collect(), *REGISTRY.collect()]
-    shown = {
-        family.name + "_total" * (family.type == "counter")
-        for family in families
-        if family.name.startswith(("queue_broker_", "queue_http_", "queue_manager_"))
-    }
-    assert "queue_manager_brokers" in shown
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
-    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == shown
+    assert after["raft_frames_dropped_total", "append"] == 5
 
 
 async def test_messages_of_workers_are_counted_where_the_partition_is_led(
@@ -178,30 +187,27 @@ async def test_messages_of_workers_are_counted_where_the_partition_is_led(
     received = await engine.propose(7, receive, timeout_ms=1_000)
     nack = SettleMessages("g", SettleKind.NACK, [Receipt(received.origin, 0, 1)])
     await engine.propose(7, nack, timeout_ms=1_000)
-    shown = figures()
+    shown = await figures()
     assert (shown["unsettled_messages", ""], shown["dead_messages", ""]) == (2, 1)
     replica.is_leader = False
-    assert figures()["unsettled_messages", ""] == 0
+    assert (await figures())["unsettled_messages", ""] == 0
 
 
-def test_gauges_are_those_of_the_broker_that_runs_now(
-    runtime: BrokerRuntime, engine: EngineTwin
-) -> None:
-    registry = CollectorRegistry()
-    metrics.register(registry)
-    assert registry.get_sample_value("queue_broker_long_polls") == 0
-    runtimes.install(None)
-    assert registry.get_sample_value("queue_broker_long_polls") is None
+def memory_limits(runtime: BrokerRuntime) -> set[float]:
+    return {share.limit_bytes for share in runtime.memory.shares}
 
 
-def test_each_share_of_memory_shows_what_it_holds_may_hold_and_refused(
+async def test_each_share_of_memory_shows_what_it_holds_may_hold_and_refused(
     runtime: BrokerRuntime,
 ) -> None:
     runtime.memory.bodies.move(7)
     assert not runtime.memory.tails.admits(1 << 40)
     runtime.decode_cache.keep(7, DecodedBatch(0, [], 11))
-    shown = memory_figures()
-    assert {share for _, share in shown} == {share.name for share in runtime.memory.shares}
-    assert (shown["bytes", "bodies"], shown["bytes", "decoded"]) == (7, 11)
-    assert shown["limit_bytes", "tails"] == 2 * shown["limit_bytes", "bodies"] == 256 << 20
-    assert (shown["refusals_total", "tails"], shown["refusals_total", "bodies"]) == (1, 0)
+    shown = await figures()
+    shares = {share for name, share in shown if name == "memory_bytes"}
+    assert shares == {share.name for share in runtime.memory.shares}
+    assert (shown["memory_bytes", "bodies"], shown["memory_bytes", "decoded"]) == (7, 11)
+    limits = [shown["memory_limit_bytes", share] for share in ("tails", "bodies")]
+    assert limits == [256 << 20, 128 << 20]
+    refusals = [shown["memory_refusals_total", share] for share in ("tails", "bodies")]
+    assert refusals == [1, 0]

@@ -88,6 +88,7 @@ def test_no_counter_falls_when_topics_are_forgotten() -> None:
     for topic in "abcd":
         traffic[topic].messages_produced += 1
     traffic.forget_others({"b", "d"})
+    assert traffic.label_of("d") == "other", "what it did is counted there already"
     assert shown(traffic, "messages_produced") == {"b": 1, "other": 2}
     traffic["e"].messages_produced += 1  # takes the label of a, not its figures
     traffic["f"].messages_produced += 1

@@ -12,6 +12,7 @@ from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from http_base.histogram import Histogram
 from raft_app.storage.entry_ranges import batches_within, entries_within, rows_within
 from raft_app.storage.protocol import (
     FORMAT_VERSION,
@@ -66,6 +67,7 @@ class MemoryStorage:
             format_version: what the directory claims to be written with.
         """
         self.transactions = 0
+        self.commits = Histogram()
         self._identity = BrokerIdentity(
             incarnation=incarnation or secrets.token_hex(16), format_version=format_version
         )

@@ -86,6 +86,17 @@ def test_who_starts_first_is_the_primary_and_stays_it():
     assert stored()[:2] == (FIRST, 2)
 
 
+def test_what_is_left_of_a_lease_runs_out_unless_it_is_renewed():
+    primary = Manager(FIRST).start()
+    standby = Manager(SECOND).start()
+    pass_time(2, primary, standby)
+    assert (primary.lease.left_s, standby.lease.left_s) == (3, 0)
+    pass_time(1, primary, keep=[primary])
+    assert primary.lease.left_s == 5
+    pass_time(6, primary)
+    assert primary.lease.left_s == 0
+
+
 def test_who_is_alone_on_the_database_waits_for_nobody():
     Manager(FIRST).start()
     assert Manager(SECOND).start().refusal() == FIRST

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, transaction
 
+from http_base.histogram import Histogram
 from raft_app import models
 from raft_app.failpoints import reach
 from raft_app.storage.entry_ranges import batches_within, entries_within, rows_within
@@ -69,6 +70,7 @@ class SqliteStorage:
 
     Attributes:
         transactions: committed since the start.
+        commits: seconds that the COMMITs of what adds to logs took.
         wal_checkpoints: how often the WAL was written back.
     """
 
@@ -85,6 +87,7 @@ class SqliteStorage:
         self.directory = directory
         self.alias = alias
         self.transactions = 0
+        self.commits = Histogram()
         self.wal_checkpoints = 0
         self._lock = DirectoryLock(directory)
         self._marker = FaultMarker(directory)
@@ -267,7 +270,7 @@ class SqliteStorage:
         if writes is not None:  # All that a broker under load writes; no replica comes or goes.
             own = self._database.connected()
             try:
-                self._wal_bytes += commit_directly(own.connection, writes)
+                self._wal_bytes += commit_directly(own.connection, writes, self.commits)
             except sqlite3.Error:
                 with own.wrap_database_errors:
                     raise

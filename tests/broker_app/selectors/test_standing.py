@@ -19,7 +19,8 @@ async def test_a_broker_tells_what_it_holds_and_what_its_disk_and_clock_do(
 ) -> None:
     await engine.propose(7, batch_of("a", "b"), timeout_ms=1_000)
     runtime.traffic["logs"].messages_produced += 2
-    engine.stream.transactions, engine.stream.seconds = 5, 0.25
+    engine.stream.transactions = 5
+    engine.stream.times.add(0.25)
     engine.disk.full = True
     told = standing_get(runtime=runtime)
     assert (told.replicas, told.leaders) == (1, 1)

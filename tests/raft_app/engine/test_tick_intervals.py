@@ -15,14 +15,14 @@ def after(*seconds: float) -> TickIntervals:
 
 
 def test_the_first_tick_comes_after_none() -> None:
-    assert after().cumulated() == [0] * (len(BOUNDS) + 1)
-    assert (after().late, after().sum_s) == (0, 0)
+    assert after().times.cumulated() == [0] * (len(BOUNDS) + 1)
+    assert (after().late, after().times.sum) == (0, 0)
 
 
 def test_each_tick_is_counted_by_the_time_since_the_one_before() -> None:
     intervals = after(0.05, 0.051, 0.06, 0.09, 0.15, 3.0)
-    assert intervals.cumulated() == [2, 3, 3, 4, 5, 5, 5, 6]
-    assert intervals.sum_s == pytest.approx(3.401)
+    assert intervals.times.cumulated() == [2, 3, 3, 4, 5, 5, 5, 6]
+    assert intervals.times.sum == pytest.approx(3.401)
 
 
 def test_a_tick_is_late_that_comes_after_more_than_two_intervals() -> None:
@@ -30,4 +30,4 @@ def test_a_tick_is_late_that_comes_after_more_than_two_intervals() -> None:
 
 
 def test_bounds_are_in_seconds() -> None:
-    assert after().bounds_s == pytest.approx((0.055, 0.0625, 0.075, 0.1, 0.2, 0.5, 1.0))
+    assert after().times.bounds == pytest.approx((0.055, 0.0625, 0.075, 0.1, 0.2, 0.5, 1.0))

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from http_base.histogram import Histogram
 from raft_app.core.types import Entry, EntryKind, HardState
 from raft_app.storage.protocol import GroupWrite, SaveCheckpoint, StorageError
 from raft_app.storage.rules import Plan, PlannedOperation
@@ -35,6 +36,13 @@ def added(*writes: GroupWrite) -> GroupWrites:
     return found
 
 
+COMMITS = Histogram()
+
+
+def commit(connection: sqlite3.Connection, writes: GroupWrites) -> int:
+    return commit_directly(connection, writes, COMMITS)
+
+
 def count(connection: sqlite3.Connection, table: str) -> int:
     return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
 
@@ -45,7 +53,9 @@ def test_entries_and_hard_states_of_all_groups_are_stored_together(connection):
         GroupWrite(2, None, (entry(7),)),
         GroupWrite(1, HardState(3, 2, 2), ()),
     )
-    assert commit_directly(connection, added(*writes)) > 0
+    before = COMMITS.cumulated()[-1]
+    assert commit(connection, added(*writes)) > 0
+    assert COMMITS.cumulated()[-1] == before + 1
     ids = connection.execute("SELECT id & 1099511627775, group_id FROM raft_app_raftentry")
     assert ids.fetchall() == [(1, 1), (2, 1), (7, 2)]
     states = connection.execute('SELECT term, vote, "commit" FROM raft_app_raftgroup')
@@ -56,17 +66,17 @@ def test_entries_and_hard_states_of_all_groups_are_stored_together(connection):
 def test_a_group_without_a_row_undoes_the_whole_transaction(connection):
     lost = (GroupWrite(1, HardState(3, 2, 1), (entry(1),)), GroupWrite(9, HardState(1, 0, 0), ()))
     with pytest.raises(StorageError, match="2 hard states met 1 groups"):
-        commit_directly(connection, added(*lost))
+        commit(connection, added(*lost))
     assert count(connection, "raft_app_raftentry") == 0
     assert not connection.in_transaction
 
 
 def test_an_entry_that_is_there_already_undoes_the_whole_transaction(connection):
-    commit_directly(connection, added(GroupWrite(1, None, (entry(1),))))
+    commit(connection, added(GroupWrite(1, None, (entry(1),))))
     with pytest.raises(sqlite3.IntegrityError):
-        commit_directly(connection, added(GroupWrite(1, HardState(9, 0, 0), (entry(2), entry(1)))))
+        commit(connection, added(GroupWrite(1, HardState(9, 0, 0), (entry(2), entry(1)))))
     assert count(connection, "raft_app_raftentry") == 1
-    commit_directly(connection, added(GroupWrite(1, None, (entry(2),))))
+    commit(connection, added(GroupWrite(1, None, (entry(2),))))
     assert count(connection, "raft_app_raftentry") == 2
 
 
