@@ -109,6 +109,8 @@ class ApiDoc:
     """The same for its path."""
     description: str = ""
     """The same for what the page of its view says."""
+    deprecated: str = ""
+    """What to call instead, of a GET that changes something when it has an input."""
 
     def __post_init__(self) -> None:
         """Check that the answers are types of a success."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.cache import cache_control
 
@@ -28,8 +28,9 @@ _ICON = b64decode(
     "AQcCOxv/UwOPOmDUAUPXAaNgwMHXedz/aYFHHTDqgKHjgFEw4gAA/12wDnTYvQ0AAAAASUVORK5CYII="
 )
 """Three coloured bars, as PNG."""
+_CONSOLE = "/admin/"
 _LINKS = {
-    "admin": "the dashboard",
+    "admin": "the console",
     "docs": "every call of this server, to try out",
     "schema": "the same as OpenAPI",
     "readyz": "whether this server can do its work",
@@ -46,7 +47,7 @@ class Home(Success, frozen=True):
 
 
 class HomeView(ApiView):
-    """The root: a page with links in a browser, the same as JSON for programs."""
+    """The root: the console or a page with links in a browser, links as JSON for programs."""
 
     @describe(
         summary="Tell what this server is and where its parts are",
@@ -55,8 +56,11 @@ class HomeView(ApiView):
         tags=["health"],
     )
     def get(self, request: Request) -> Response | HttpResponse:
-        """Return the links."""
-        paths = {"admin": "/admin/"} if apps.is_installed("django.contrib.admin") else {}
+        """Return the links; lead a browser to the console, where this server has one."""
+        has_console = apps.is_installed("django.contrib.admin")
+        if has_console and request.accepted_renderer.format == "api":
+            return HttpResponseRedirect(_CONSOLE)
+        paths = {"admin": _CONSOLE} if has_console else {}
         paths |= {name: f"/{name}" for name in _LINKS if name != "admin"}
         links = {name: request.build_absolute_uri(path) for name, path in paths.items()}
         server = settings.SPECTACULAR_SETTINGS["TITLE"]

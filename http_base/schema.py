@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from drf_spectacular.plumbing import ComponentRegistry
 
 _REF = "#/components/schemas/{name}"
+_DEPRECATED = (
+    "Kept for older programs: a GET may be repeated or cached on the way. Use {instead}.\n\n"
+)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PATH_TYPES: dict[str, Any] = {
     "topic": TopicName,
@@ -66,6 +69,7 @@ class StructSchema(AutoSchema):
             "summary": doc.summary,
             "description": (
                 f"{inspect.cleandoc(doc.description) or self.get_description()}\n\n"
+                f"{doc.deprecated and _DEPRECATED.format(instead=doc.deprecated)}"
                 f"Needs, with AUTH=required: {doc.access.words}."
             ),
             "tags": list(doc.tags) or ["other"],
@@ -75,6 +79,8 @@ class StructSchema(AutoSchema):
         }
         if doc.input is not None and not doc.query:
             operation["requestBody"] = self._body(doc)
+        if doc.deprecated and not doc.access.is_open_without_input:
+            operation["deprecated"] = True
         return operation
 
     def get_operation_id(self) -> str:
@@ -98,6 +104,8 @@ class StructSchema(AutoSchema):
         if doc.input is None or not doc.query:
             return []
         schema = self._register_input(doc)
+        # Without its input such a call changes nothing.
+        deprecated = bool(doc.deprecated and doc.access.is_open_without_input)
         return [
             {
                 "name": name,
@@ -105,6 +113,7 @@ class StructSchema(AutoSchema):
                 "required": name in schema.get("required", ()),
                 "schema": _without_null(kind),
                 **({"example": doc.example[name]} if name in doc.example else {}),
+                **({"deprecated": True} if deprecated else {}),
             }
             for name, kind in schema["properties"].items()
         ]

@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     omits=["partition_key"],
     tags=["consume"],
     query=True,
+    deprecated="POST /consumer/consume",
 )
 async def consume_by_get(call: Call) -> PartitionPopped | PoppedMessage:
-    """Pop messages; prefer POST where an HTTP library repeats a GET by itself."""
+    """Do what POST does."""
     return await _consume(call)
 
 

@@ -75,13 +75,10 @@ async def append(call: Call) -> Produced | Appended:
     other_answers=[PoppedList],
     tags=["messages"],
     query=True,
+    deprecated="POST /consumer/consume",
 )
 async def pop_by_get(call: Call) -> PoppedMessage | PoppedList:
-    """Pop the next message, or with `max_messages` a list of them.
-
-    `missed` counts messages before them that retention deleted unread, `corrupt` those that
-    were stepped over because no replica can decode them.
-    """
+    """Do what POST does."""
     return await _pop(call)
 
 
@@ -95,7 +92,10 @@ async def pop_by_get(call: Call) -> PoppedMessage | PoppedList:
     tags=["messages"],
 )
 async def pop(call: Call) -> PoppedMessage | PoppedList | SeveralPopped:
-    """Pop messages; for clients whose HTTP library repeats a GET by itself.
+    """Pop the next message, or with `max_messages` a list of them.
+
+    `missed` counts messages before them that retention deleted unread, `corrupt` those that
+    were stepped over because no replica can decode them.
 
     With a list of `partitions`, each with consumer and request id, what each of them has, or what
     the first has that gets something within `wait_ms`. Nothing was popped of those that are left

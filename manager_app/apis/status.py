@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, UnsetType
 
 from http_base import guard
-from http_base.access import CLUSTER, KNOWN_WITH_INPUT, OPEN, OPERATE
+from http_base.access import CLUSTER, KNOWN, KNOWN_WITH_INPUT, OPEN, OPERATE
 from http_base.apidoc import describe
 from http_base.calls import bearer_token
 from http_base.metrics import MetricsView
@@ -53,20 +53,37 @@ class HealthApi(ManagerView):
         tags=["health"],
         sample={"type": 0, "key": 1},
         query=True,
+        deprecated="POST /health for heartbeats",
     )
     async def get(self, request: ApiRequest) -> Response:
-        """Record a heartbeat; without parameters, answer the state of this manager.
+        """Answer the state of this manager; with parameters record a heartbeat, as POST does."""
+        call = self.read(request, HealthQuery)
+        if call.type is not None or call.key is not None:
+            return await self._take(request, call)
+        present = installed()
+        if present is None:
+            raise NotReady(_NOT_STARTED, reasons=[_NOT_STARTED])
+        return self.respond(_state(present))
+
+    @describe(
+        summary="Record a heartbeat of a consumer (0), producer (1) or broker (2)",
+        access=KNOWN,
+        input=HealthQuery,
+        answer=HeartbeatTaken(type=0, key=1),
+        tags=["health"],
+        needs=["type", "key"],
+        sample={"type": 0, "key": 1},
+    )
+    async def post(self, request: ApiRequest) -> Response:
+        """Record that a client or a broker lives.
 
         A broker's key is its id or its address. A client that sends its token as bearer gets a new
         one, valid for thirty days. A read-only manager passes heartbeats of producers and consumers
         on to the primary.
         """
-        call = self.read(request, HealthQuery)
-        if call.type is None and call.key is None:
-            present = installed()
-            if present is None:
-                raise NotReady(_NOT_STARTED, reasons=[_NOT_STARTED])
-            return self.respond(_state(present))
+        return await self._take(request, self.read(request, HealthQuery))
+
+    async def _take(self, request: ApiRequest, call: HealthQuery) -> Response:
         for name in ("type", "key"):
             if getattr(call, name) is None:
                 raise InvalidRequest(f"{name} is missing: give type and key", field=name)

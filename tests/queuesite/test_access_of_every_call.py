@@ -99,6 +99,7 @@ NEEDS = {
     "manager": BOTH
     | {
         "GET /health": "known",
+        "POST /health": "known",
         "GET /topics": "viewer",
         "POST /topics": "administrator or manage",
         "GET /topics/{topic}": "viewer or a right",

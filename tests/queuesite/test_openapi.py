@@ -166,3 +166,16 @@ def test_reference_names_every_call(document):
     page = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()
     own = {path for path, _, operation in operations(document) if INTERNAL not in operation["tags"]}
     assert {path for path in own if not re.search(rf"{re.escape(path)}[`?]", page)} == set()
+
+
+def test_a_get_that_changes_something_says_what_to_call_instead(document):
+    for path, method, operation in operations(document):
+        parameters = operation["parameters"]
+        old = operation.get("deprecated") or any(one.get("deprecated") for one in parameters)
+        assert old == ("Kept for older programs" in operation["description"])
+        if old:
+            assert method == "get"
+            assert f"POST {path}" in operation["description"]
+            assert "post" in document["paths"][path]
+    assert document["paths"]["/consumer/consume"]["get"]["deprecated"]
+    assert not document["paths"]["/health"]["get"].get("deprecated")

@@ -133,7 +133,7 @@ def test_what_was_imported_is_out_of_the_garbage_collectors_sight(servers, role)
         ("/docs", "text/html", "swagger-ui"),
         ("/health", "text/html", "<html"),
         ("/metrics", "*/*", "process_resident_memory_bytes"),
-        ("/", "text/html", "OpenAPI"),
+        ("/", "application/json", '"links"'),
     ],
 )
 def test_pages_that_come_later_are_there(servers, role, path, accept, content):

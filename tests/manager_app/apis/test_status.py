@@ -147,3 +147,11 @@ async def test_old_metadata_is_a_reason_not_to_be_ready(site):
     site.clock.seconds += 16
     answer = await site.get("/readyz", status=503)
     assert "ms old" in answer["reasons"][0]
+
+
+async def test_heartbeat_may_come_by_post(site):
+    consumer = await site.consumer()
+    answer = await site.post("/health", {"type": CONSUMER, "key": consumer})
+    assert (answer["type"], answer["key"]) == (CONSUMER, consumer)
+    assert (await site.post("/health", {"type": CONSUMER}, status=400))["field"] == "key"
+    assert (await site.post("/health", {}, status=400))["field"] == "type"
