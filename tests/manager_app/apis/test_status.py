@@ -150,6 +150,7 @@ async def test_old_metadata_is_a_reason_not_to_be_ready(site):
 
 
 async def test_heartbeat_may_come_by_post(site):
+    await site.create_topic("logs", 1)
     consumer = await site.consumer()
     answer = await site.post("/health", {"type": CONSUMER, "key": consumer})
     assert (answer["type"], answer["key"]) == (CONSUMER, consumer)
