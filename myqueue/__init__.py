@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     from myqueue.contract.errors import UnreadMessages as UnreadMessages
     from myqueue.contract.errors import UnsettledDeliveries as UnsettledDeliveries
     from myqueue.contract.records import Record as Record
+    from myqueue.descriptions import BrokerDescription as BrokerDescription
+    from myqueue.descriptions import ClientDescription as ClientDescription
+    from myqueue.descriptions import GroupDescription as GroupDescription
+    from myqueue.descriptions import GroupReset as GroupReset
+    from myqueue.descriptions import GroupSummary as GroupSummary
+    from myqueue.descriptions import PartitionDescription as PartitionDescription
+    from myqueue.descriptions import TopicDescription as TopicDescription
     from myqueue.older import MyConsumer as MyConsumer
     from myqueue.older import MyProducer as MyProducer
     from myqueue.producer.aio import AsyncProducer as AsyncProducer
@@ -73,6 +80,10 @@ _NAMES = {
         "UnsettledDeliveries"
     ),
     "myqueue.contract.records": "Record",
+    "myqueue.descriptions": (
+        "BrokerDescription ClientDescription GroupDescription GroupReset GroupSummary "
+        "PartitionDescription TopicDescription"
+    ),
     "myqueue.older": "MyConsumer MyProducer",
     "myqueue.producer.aio": "AsyncProducer",
     "myqueue.producer.producer": "Producer",

@@ -62,7 +62,11 @@ class Client(Administration):
         settings = Settings(
             one_address(address, names), with_token(config, names), transport, clock
         )
-        self._means: Means = {"config": settings.config, "transport": transport, "clock": clock}
+        self._means: Means = {
+            "config": settings.config,
+            "transport": transport,
+            "clock": clock,
+        }
         super().__init__(settings)
 
     def redrive(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 import msgspec
+
+T = TypeVar("T")
+SHOWN_LENGTH = 80
+"""How much of a value `repr` shows."""
+
+
+def _shortened(value: object) -> str:
+    if isinstance(value, str | bytes) and len(value) > SHOWN_LENGTH:
+        unit = "characters" if isinstance(value, str) else "bytes"
+        return f"{value[:SHOWN_LENGTH]!r}... ({len(value):,} {unit})"
+    return repr(value)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -29,6 +40,45 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         """Return the value as text."""
         return self.text
+
+    @overload
+    def json(self) -> Any: ...
+
+    @overload
+    def json(self, kind: type[T]) -> T: ...
+
+    def json(self, kind: Any = Any) -> Any:
+        """Return what the value says in JSON, as of a producer with `serializer="json"`.
+
+        Args:
+            kind: what it has to be, such as a dataclass, a TypedDict or a `msgspec.Struct`; what it
+                is when left out.
+
+        Raises:
+            msgspec.DecodeError: it is no JSON.
+            msgspec.ValidationError: it is something else.
+        """
+        return msgspec.json.decode(self.value, type=kind)
+
+    @overload
+    def msgpack(self) -> Any: ...
+
+    @overload
+    def msgpack(self, kind: type[T]) -> T: ...
+
+    def msgpack(self, kind: Any = Any) -> Any:
+        """Return what the value says in MessagePack, as of `serializer="msgpack"`; as `json`."""
+        value = self.value.encode() if isinstance(self.value, str) else self.value
+        return msgspec.msgpack.decode(value, type=kind)
+
+    def __repr__(self) -> str:
+        """Return the fields that are set; of a long value its beginning and its length."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        known = {
+            name: one for name, one in fields.items() if one not in (None, "") or name == "value"
+        }
+        shown = ", ".join(f"{name}={_shortened(one)}" for name, one in known.items())
+        return f"{type(self).__name__}({shown})"
 
 
 class Delivery(Message, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from myqueue.contract.errors import UnmovedOffsets
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 MEMBER_COLUMNS = ("MEMBER", "PARTITIONS")
 GROUP_COLUMNS = ("GROUP", "KIND", "MEMBERS", "TOPICS", "LAG", "SECONDS")
@@ -39,7 +40,7 @@ def show_groups(options: argparse.Namespace) -> None:
                 print_line(group)
 
 
-def _show_all(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show_all(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     columns = (*GROUP_COLUMNS, *WORK_COLUMNS)
     if not as_json:
         print_line(*columns)

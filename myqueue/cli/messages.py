@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
     import re
 
+    from myqueue.contract.inputs import Start
     from myqueue.results import Message
 
 READ_BYTES = 512 << 10
@@ -56,7 +57,7 @@ def consume_lines(options: argparse.Namespace) -> None:
     stored = options.from_beginning or options.since is not None
     follow = options.follow or not stored
     left = options.max_messages
-    start = "earliest" if stored else "latest"
+    start: Start = "earliest" if stored else "latest"
     with orderly_end() as is_over:
         consumer = Consumer(options.topics, options.address, group=options.group, start=start)
         try:

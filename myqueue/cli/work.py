@@ -62,7 +62,7 @@ def work(options: argparse.Namespace) -> None:
             options.topic,
             options.address,
             options.group,
-            visibility_ms=options.visibility * 1000,
+            visibility=options.visibility,
             dead_letter_topic=options.dead_letter_topic,
             **limits,
         ) as worker,

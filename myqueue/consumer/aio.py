@@ -12,12 +12,13 @@ from myqueue.group.core import grouped
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.settings import Address, one_address, with_token
-from myqueue.transport.topic_names import Several, topic_names
+from myqueue.transport.topic_names import Several, older_key, topic_names
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from myqueue.config import ClientConfig
+    from myqueue.contract.inputs import Start
     from myqueue.results import Fetched, Lag, Message, Registration
     from myqueue.transport.aio import AsyncTransport
     from myqueue.transport.clock import Clock
@@ -32,7 +33,7 @@ class AsyncConsumer(AsyncClient[AnyCore]):
 
     The same as `Consumer`, for one event loop. A call that is cancelled loses nothing: what it may
     have popped comes with the next one. A member of a group sends its heartbeats from the event
-    loop: a handler that blocks the loop for longer than `session_timeout_ms` loses its partitions,
+    loop: a handler that blocks the loop for longer than `session_timeout` loses its partitions,
     one that awaits does not.
 
     A message counts as read when it was popped, before the program has it: a crash of the program
@@ -42,7 +43,7 @@ class AsyncConsumer(AsyncClient[AnyCore]):
     program was not handed.
 
     Args:
-        topics: one name or several; they must exist.
+        topics: one name or several; they must exist, see `create`.
         address: a manager's address, or several as a list or separated by commas; when left out,
             MYQUEUE_ADDRESS of the environment.
         group: name of the consumer group to be a member of; none when left out.
@@ -52,9 +53,12 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
-        options: with a group alone: `auto_commit` (True), and `session_timeout_ms` (30,000) after
-            which a silent member's partitions go to others. `manager` or `broker`, older names of
-            `address`; only one of the three is given.
+        options: with a group alone: `auto_commit` (True), and `session_timeout` (30 seconds) after
+            which a silent member's partitions go to others; `session_timeout_ms` is its older name.
+            `create`: True creates a missing topic instead of raising TopicDoesNotExist. `token`:
+            the API token where a cluster asks who calls; when left out, that of the settings, then
+            MYQUEUE_TOKEN of the environment. `manager` or `broker`: older names of `address`; only
+            one of the three is given.
 
     Raises:
         InvalidRequest: the address is missing, given twice or none.
@@ -66,7 +70,7 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         address: Address | None = None,
         *,
         group: str | None = None,
-        start: str = "earliest",
+        start: Start = "earliest",
         attach: dict[str, Registration] | None = None,
         config: ClientConfig | None = None,
         transport: AsyncTransport | None = None,
@@ -89,15 +93,17 @@ class AsyncConsumer(AsyncClient[AnyCore]):
     # The original library's methods
 
     @overload
-    async def dequeue(self, topics: str, partition_key: Key | None = None) -> str | bytes: ...
+    async def dequeue(
+        self, topics: str, key: Key | None = None, *, partition_key: Key | None = None
+    ) -> str | bytes: ...
 
     @overload
     async def dequeue(
-        self, topics: Several, partition_key: Key | None = None
+        self, topics: Several, key: Key | None = None, *, partition_key: Key | None = None
     ) -> list[str | bytes]: ...
 
     async def dequeue(
-        self, topics: str | Several, partition_key: Key | None = None
+        self, topics: str | Several, key: Key | None = None, *, partition_key: Key | None = None
     ) -> str | bytes | list[str | bytes]:
         """Return the next message's value; for a list of topics, one of each as a list.
 
@@ -106,14 +112,17 @@ class AsyncConsumer(AsyncClient[AnyCore]):
 
         Args:
             topics: a topic, or several.
-            partition_key: reads the partition of this key alone; otherwise the partitions that
-                have something take turns.
+            key: reads the partition of this key alone; otherwise the partitions that have something
+                take turns.
+            partition_key: older name of `key`.
 
         Raises:
             QueueEmpty: nothing is left.
             UnauthorizedException: not registered for the topic.
         """
-        taken = await self._run(self._core.dequeue(topic_names(topics), partition_key))
+        if partition_key is not None:
+            key = older_key(key, partition_key)
+        taken = await self._run(self._core.dequeue(topic_names(topics), key))
         return taken[0].value if isinstance(topics, str) else [one.value for one in taken]
 
     @overload
@@ -154,15 +163,16 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         request is held at each broker, for all of them there. A partition without a leader does not
         keep the others waiting.
 
-        A wait with a timeout ends in time, at most half a second late, also when nobody answers:
-        then the list is empty, and the log has a warning, once a minute, that messages may not have
-        been seen. With a timeout of 0 the call waits for no message, but until all have answered,
-        so an empty list is certain. Whoever stays silent for `delivery_timeout_ms`, over one call
-        or several, is raised.
+        A wait with a timeout ends in time, also when nobody answers: then the list is empty, and
+        the log has a warning, once a minute, that messages may not have been seen. With a timeout
+        of 0 the call waits for no message, but until all have answered, so an empty list is
+        certain. Whoever stays silent for `delivery_timeout_ms`, over one call or several, is
+        raised. (A timeout below half a second gives answers that are on the way that time.)
 
         Args:
             max_messages: at least 1.
-            timeout: seconds to wait for the first; None waits until one comes.
+            timeout: seconds to wait for the first; None waits until one comes, 0 takes what is
+                there, as all calls do that are not told to wait.
             topics: those to read; all registered ones when left out.
             partition: the only partition to read in each of them.
 
@@ -200,8 +210,9 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         offset: int,
         *,
         max_bytes: int = 1 << 20,
-        wait_ms: int = 0,
+        timeout: float = 0.0,
         replica: str | None = None,
+        wait_ms: int | None = None,
     ) -> Fetched:
         """Read from an offset without moving any cursor.
 
@@ -210,9 +221,10 @@ class AsyncConsumer(AsyncClient[AnyCore]):
             partition: its partition.
             offset: where to begin.
             max_bytes: about how much; at least one batch is returned when there is one.
-            wait_ms: how long the broker waits for something to arrive, at most 30,000.
+            timeout: seconds that the broker waits for something to arrive, at most 30.
             replica: address of the broker to read from, alone; the leader, else another
                 replica when left out.
+            wait_ms: older name of `timeout`, in milliseconds.
 
         Raises:
             OffsetOutOfRange: below the log start or above the high watermark.
@@ -220,7 +232,12 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         """
         return await self._run(
             self._core.fetcher.fetch(
-                topic, partition, offset, max_bytes=max_bytes, wait_ms=wait_ms, replica=replica
+                topic,
+                partition,
+                offset,
+                max_bytes=max_bytes,
+                wait_ms=int(timeout * 1000) if wait_ms is None else wait_ms,
+                replica=replica,
             )
         )
 
@@ -241,14 +258,15 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         return offsets[partition]
 
     async def seek_to_time(
-        self, topic: str, timestamp: int | datetime, *, partition: int | None = None
+        self, topic: str, timestamp: float | datetime, *, partition: int | None = None
     ) -> dict[int, int]:
         """Move cursors to the first message that was appended at or after a time.
 
         Args:
             topic: a topic that this consumer is registered for.
-            timestamp: milliseconds since 1970, or a time with its zone. The time is the leader's
-                at the moment of the append, not the timestamp that the producer gave.
+            timestamp: a time with its zone; a float is in seconds, as of `time.time()`, an integer
+                in milliseconds, as `Message.timestamp`. The time is the leader's at the moment of
+                the append, not the timestamp that the producer gave.
             partition: the only one to move; all of the topic when left out, of those that a
                 member of a group is assigned.
 

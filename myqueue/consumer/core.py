@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING
 from myqueue.consumer.pop_calls import look_request, reset_call, size_call
 from myqueue.consumer.pop_requests import Pops
 from myqueue.consumer.prefetcher import Prefetcher
-from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
+from myqueue.contract.errors import QueueEmpty, QueueError
 from myqueue.results import Lag, Message
 from myqueue.transport.blocking import read_body
 from myqueue.transport.client_core import ClientCore
 from myqueue.transport.effects import Flow, Pause, TimeIsOver, within
 from myqueue.transport.fetching import Fetcher, timestamp_ms
 from myqueue.transport.partition_waiting import PartitionWaiting
-from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, TopicPartition, Wait, may_pass
+from myqueue.transport.rotation import (
+    NO_PARTITION,
+    ONE_TRY_S,
+    RETRY_AT_LEAST_S,
+    TopicPartition,
+    Wait,
+    may_pass,
+)
 from myqueue.transport.skipped_messages import CORRUPT, MISSED_ALONE, SkippedMessages
-from myqueue.transport.topic_names import topic_names
+from myqueue.transport.topic_names import no_count, topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +69,7 @@ class ConsumerCore(ClientCore):
 
     # Messages
 
-    def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
+    def dequeue(self, topics: Sequence[str], key: Key | None) -> Flow[list[Message]]:
         """Return the next message of each topic.
 
         Raises:
@@ -72,8 +79,8 @@ class ConsumerCore(ClientCore):
         try:
             for topic in topics:
                 partition = None
-                if partition_key is not None:
-                    partition = yield from self.session.partition_of(topic, partition_key)
+                if key is not None:
+                    partition = yield from self.session.partition_of(topic, key)
                 found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
                 if not found:
                     raise QueueEmpty(
@@ -100,8 +107,8 @@ class ConsumerCore(ClientCore):
             QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
                 nothing; or it refused.
         """
-        if max_messages < 1:
-            raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
+        if type(max_messages) is not int or max_messages < 1:
+            raise no_count(max_messages)
         names = list(self.session.registrations) if topics is None else topic_names(topics)
         wait = self.session.begin_wait(timeout)
         flow = self._poll(names, partition, max_messages, wait, more=more)
@@ -146,19 +153,18 @@ class ConsumerCore(ClientCore):
             if len(partitions) > 1:
                 quiet = yield from self._waiting.wait(partitions, wait.deadline_s)
                 quiet -= self._pops.open_partitions()
-            elif self._waiting.rotation.silent(partitions):
-                yield Pause(
-                    min(ONE_TRY_S, max(0.0, wait.deadline_s - self.session.clock.monotonic()))
-                )
+            else:
+                now_s = self.session.clock.monotonic()
+                if self._waiting.rotation.silent(partitions) or not wait.hold_ms(now_s):
+                    yield Pause(max(RETRY_AT_LEAST_S, min(ONE_TRY_S, wait.deadline_s - now_s)))
 
     def _pop_only(
         self, where: TopicPartition, max_messages: int, wait: Wait, *, more: bool
     ) -> Flow[list[Message]]:
         """Pop from the only partition, with a long poll."""
         now_s = self.session.clock.monotonic()
-        remaining_s = wait.deadline_s - now_s
-        wait_ms = max(0, min(int(remaining_s * 1000), self.session.config.long_poll_ms))
-        patience_s = max(ONE_TRY_S, remaining_s) if wait.is_bounded else None
+        wait_ms = min(wait.hold_ms(now_s), self.session.config.long_poll_ms)
+        patience_s = max(ONE_TRY_S, wait.deadline_s - now_s) if wait.is_bounded else None
         wait.ask(where, now_s)
         try:
             found = yield from self._prefetcher.pop(
@@ -195,7 +201,7 @@ class ConsumerCore(ClientCore):
         partition: int | None,
         *,
         offset: int | None = None,
-        timestamp: int | datetime | None = None,
+        timestamp: float | datetime | None = None,
     ) -> Flow[dict[int, int]]:
         """Move the cursor of one partition, or of all; return the new offsets by partition.
 

@@ -32,7 +32,7 @@ from myqueue.transport.group_calls import by_time_call
 from myqueue.transport.retry import Attempts
 from myqueue.transport.rotation import PartitionRotation, TopicPartition
 from myqueue.transport.skipped_messages import CORRUPT, MISSED, SkippedMessages
-from myqueue.transport.topic_names import topic_names
+from myqueue.transport.topic_names import no_count, topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -64,6 +64,7 @@ class GroupCore(ClientCore):
     def __init__(self, session: Session, settings: GroupSettings) -> None:
         super().__init__(session)
         self.settings = settings
+        self.group_name = settings.group
         self.fetcher = Fetcher(session)
         self._make_parts()
 
@@ -171,8 +172,8 @@ class GroupCore(ClientCore):
 
         What was handed out before counts as finished.
         """
-        if max_messages < 1:
-            raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
+        if type(max_messages) is not int or max_messages < 1:
+            raise no_count(max_messages)
         self._come_back()
         names = None if topics is None else topic_names(topics)
         wait = self.session.begin_wait(timeout)
@@ -209,7 +210,7 @@ class GroupCore(ClientCore):
             if not found:
                 yield Pause(GLANCE_S)
 
-    def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
+    def dequeue(self, topics: Sequence[str], key: Key | None) -> Flow[list[Message]]:
         """Return the next message of each topic; what was handed out before counts as finished.
 
         Raises:
@@ -220,8 +221,8 @@ class GroupCore(ClientCore):
         try:
             for topic in topics:
                 partition = None
-                if partition_key is not None:
-                    partition = yield from self.session.partition_of(topic, partition_key)
+                if key is not None:
+                    partition = yield from self.session.partition_of(topic, key)
                 found = yield from self._poll([topic], partition, 1, self.session.begin_wait(0.0))
                 if not found:
                     raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this member")
@@ -336,7 +337,7 @@ class GroupCore(ClientCore):
         partition: int | None,
         *,
         offset: int | None = None,
-        timestamp: int | datetime | None = None,
+        timestamp: float | datetime | None = None,
     ) -> Flow[dict[int, int]]:
         """Move the group's offset in one partition, or in all of a topic that this member owns."""
         self.session.require_registered(topic)

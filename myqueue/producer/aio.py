@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from myqueue.contract.errors import QueueError
 from myqueue.contract.partitioner import Key
 from myqueue.producer.aio_futures import LoopFuture
 from myqueue.producer.aio_sender import AsyncSender
 from myqueue.producer.core import ProducerCore, first_failure
+from myqueue.producer.options import PRODUCER_OPTIONS, ProducerOptions, serializer_of
 from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
-from myqueue.transport.settings import (
-    FURTHER_NAMES,
-    Address,
-    AddressNames,
-    one_address,
-    refuse_unknown,
-    with_token,
-)
-from myqueue.transport.topic_names import Several, topic_names
+from myqueue.transport.settings import Address, one_address, refuse_unknown, with_token
+from myqueue.transport.topic_names import Several, older_key, topic_names
 
 if TYPE_CHECKING:
     import asyncio
 
     from myqueue.config import ClientConfig
-    from myqueue.contract.records import Record
     from myqueue.transport.aio import AsyncTransport
     from myqueue.transport.clock import Clock
 
@@ -51,15 +44,19 @@ class AsyncProducer(AsyncClient[ProducerCore]):
     way: it was given, so it is delivered.
 
     Args:
-        topics: one name or several; a topic that does not exist is created.
+        topics: one name or several; one that does not exist is created, see `create`.
         address: a manager's address, or several as a list or separated by commas; when left out,
             MYQUEUE_ADDRESS of the environment.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
-        names: `manager` or `broker`, older names of `address`; only one of the three is given.
-            And `token`, the API token where a cluster asks who calls; when left out, that of the
-            settings, then MYQUEUE_TOKEN of the environment.
+        options: `serializer`: `json` or `msgpack`, for any value that msgspec can encode, or a
+            function of a value that returns a text or bytes. `create`: False raises
+            TopicDoesNotExist for a missing topic instead of creating it. `connect`: `lazy` asks no
+            manager before the first call, so that a program can start before its cluster. `token`:
+            the API token where a cluster asks who calls; when left out, that of the settings, then
+            MYQUEUE_TOKEN of the environment. `manager` or `broker`: older names of `address`; only
+            one of the three is given.
 
     Raises:
         InvalidRequest: the address is missing, given twice or none.
@@ -73,18 +70,20 @@ class AsyncProducer(AsyncClient[ProducerCore]):
         config: ClientConfig | None = None,
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
-        **names: Unpack[AddressNames],
+        **options: Unpack[ProducerOptions],
     ) -> None:
-        refuse_unknown("AsyncProducer", names, FURTHER_NAMES)
+        refuse_unknown("AsyncProducer", options, PRODUCER_OPTIONS)
         settings = AsyncSettings(
-            one_address(address, names), with_token(config, names), transport, clock
+            one_address(address, options), with_token(config, options), transport, clock
         )
+        self._serialize = serializer_of(options.get("serializer"))
         core = ProducerCore(
             settings.addresses,
             config=settings.config,
             clock=settings.clock,
             make_lock=settings.make_lock,
             make_future=LoopFuture,
+            options=options,
         )
         self._sender = AsyncSender(core, settings)
         super().__init__(core, settings, topics)
@@ -93,45 +92,47 @@ class AsyncProducer(AsyncClient[ProducerCore]):
     async def enqueue(
         self,
         topics: str,
-        message: str | bytes,
-        partition_key: Key | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> Delivered: ...
 
     @overload
     async def enqueue(
         self,
         topics: Several,
-        message: str | bytes,
-        partition_key: Key | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> list[Delivered]: ...
 
     async def enqueue(
         self,
         topics: str | Several,
-        message: str | bytes,
-        partition_key: Key | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> Delivered | list[Delivered]:
         """Send one message and wait until it is durable.
 
         Args:
             topics: a topic, or several that each get the message, at once.
-            message: text or bytes, at most 1 MiB.
-            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
-            partition: the partition itself instead.
-            key: stored with the message; picks the partition when nothing else does.
+            message: text or bytes, at most 1 MiB; with a `serializer` what that takes.
+            key: picks the partition: messages of one key are in one, in their order. A text or
+                bytes are hashed, and stored with the message; an integer is taken modulo the number
+                of partitions, and not stored.
+            partition: the partition itself; a key beside it is only stored.
             headers: at most 64, stored with the message.
+            partition_key: older name of `key`.
 
         Returns:
             Partition and offset; a list of them for a list of topics.
@@ -143,11 +144,18 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             BufferFull: the buffer stayed full.
             DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
         """
+        if partition_key is not None:
+            key = older_key(key, partition_key, partition)
+        if self._serialize is not None:
+            message = self._serialize(message)
+        stored = None if isinstance(key, int) else key
         names = topic_names(topics)
-        record = self._core.record(",".join(names), message, key, headers)
+        record = self._core.record(",".join(names), message, stored, headers)
+        if stored is not None:
+            key = record.key
         sent = []
         for topic in names:
-            index = await self._choose(topic, partition_key, partition, record.key)
+            index = await self._choose(topic, key, partition)
             sent.append(await self._sender.deliver((topic, index), record))
         results = await self._sender.results(sent)
         return results[0] if isinstance(topics, str) else results
@@ -155,7 +163,8 @@ class AsyncProducer(AsyncClient[ProducerCore]):
     async def produce_many(
         self,
         topic: str,
-        messages: Iterable[str | bytes | Record],
+        messages: Iterable[Any],
+        key: Key | None = None,
         *,
         partition: int | None = None,
         partition_key: Key | None = None,
@@ -172,9 +181,11 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             topic: the topic.
             messages: texts, bytes, or `Record`s with key and headers, in a list or any other
                 iterable; their order is kept in each partition.
-            partition: where all go.
-            partition_key: picks that partition. Without both, a record's key picks its partition
-                and those without a key are dealt out in turn.
+            key: picks the partition where all go, as in `enqueue`; stored with those that have none
+                of their own.
+            partition: where all go, instead. Without both, a record's key picks its partition and
+                those without a key are dealt out in turn.
+            partition_key: older name of `key`.
 
         Returns:
             One acknowledgement per batch, in the order of partitions, and of offsets in each;
@@ -185,18 +196,16 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             QueueError: as `enqueue`; batches that were acknowledged all the same are in
                 `details["delivered"]`.
         """
+        if partition_key is not None:
+            key = older_key(key, partition_key, partition)
         await self._ready()
         core, sender = self._core, self._sender
         parts = Splitting(held_bytes_max=core.config.buffer_bytes)
         given = CallBatches(core.config.buffer_bytes)
         refusal: QueueError | None = None
         try:
-            for items in portions(messages):
-                await self._run(
-                    core.group(
-                        topic, items, parts, partition=partition, partition_key=partition_key
-                    )
-                )
+            for items in portions(messages, self._serialize):
+                await self._run(core.group(topic, items, parts, partition=partition, key=key))
                 if not await sender.hand_over(core.whole_batches(topic, parts.full()), given):
                     break
             else:
@@ -210,12 +219,12 @@ class AsyncProducer(AsyncClient[ProducerCore]):
     async def send(
         self,
         topic: str,
-        message: str | bytes,
-        key: str | bytes | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        partition_key: Key | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> asyncio.Future[Delivered]:
         """Queue one message, once the buffer has room; what waits is joined into batches.
 
@@ -225,11 +234,11 @@ class AsyncProducer(AsyncClient[ProducerCore]):
 
         Args:
             topic: the topic.
-            message: text or bytes, at most 1 MiB.
-            key: stored with the message; picks the partition when nothing else does.
-            partition: the partition itself instead.
-            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            message: as of `enqueue`.
+            key: as of `enqueue`.
+            partition: the partition itself; a key beside it is only stored.
             headers: at most 64, stored with the message.
+            partition_key: older name of `key`.
 
         Returns:
             A future with partition and offset. When it is cancelled, what was queued still goes
@@ -239,8 +248,13 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             BufferFull: the buffer stayed full.
             QueueError: as `enqueue`, for what can be said before sending.
         """
-        record = self._core.record(topic, message, key, headers)
-        index = await self._choose(topic, partition_key, partition, record.key)
+        if partition_key is not None:
+            key = older_key(key, partition_key, partition)
+        if self._serialize is not None:
+            message = self._serialize(message)
+        stored = None if isinstance(key, int) else key
+        record = self._core.record(topic, message, stored, headers)
+        index = await self._choose(topic, key if stored is None else record.key, partition)
         future: LoopFuture[Delivered] = LoopFuture()
         await self._sender.put((topic, index), record, future)
         return future
@@ -289,13 +303,11 @@ class AsyncProducer(AsyncClient[ProducerCore]):
             await self._drive(self._core.forget())
         await self.close()
 
-    async def _choose(
-        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
-    ) -> int:
+    async def _choose(self, topic: str, key: Key | None, partition: int | None) -> int:
         core = self._core
         if not self._is_ready or core.session.closing or core.session.closed:
             await self._ready()
-        chosen = core.choose_at_once(topic, partition_key, partition, key)
+        chosen = core.choose_at_once(topic, key, partition)
         if chosen is None:
-            chosen = await self._drive(core.choose(topic, partition_key, partition, key))
+            chosen = await self._drive(core.choose(topic, key, partition))
         return chosen

@@ -25,6 +25,7 @@ from myqueue.contract.tracing import header_lines, tracing_of
 from myqueue.producer.accumulator import Accumulator, size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.lanes import RESTAMPS_MAX, Batch, DeliverySink, Lane
+from myqueue.producer.options import checked_options
 from myqueue.producer.produce_call import Target, produce_call, records_of_items
 from myqueue.producer.traces import ProducerTraces
 from myqueue.producer.undelivered import Undelivered, UnreportedFailures, cause_of, undelivered
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from myqueue.config import ClientConfig
+    from myqueue.producer.options import ProducerOptions
     from myqueue.producer.splitting import Group, Splitting
+    from myqueue.results import Registration
     from myqueue.transport.clock import Clock
 
 CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
@@ -70,10 +73,21 @@ class ProducerCore(ClientCore):
         clock: Clock,
         make_lock: Callable[[], Lock],
         make_future: Callable[[], Any] = DeliveryFuture,
+        options: ProducerOptions | None = None,
     ) -> None:
+        options = options or {}
+        create, connect = checked_options(options)
         super().__init__(
-            Session("producer", address, config=config, clock=clock, make_lock=make_lock)
+            Session(
+                "producer",
+                address,
+                config=config,
+                clock=clock,
+                make_lock=make_lock,
+                create=create,
+            )
         )
+        self._is_lazy = connect == "lazy"
         self.config = config
         self._clock = clock
         self._make_future = make_future
@@ -104,6 +118,15 @@ class ProducerCore(ClientCore):
         self.session.forget_ids()
         self._begin_empty()
 
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Register for the topics; a lazy producer does it with its first call."""
+        if self._is_lazy:
+            self.session.expect(topics)
+        else:
+            yield from super().open(topics, attach)
+
     def record(
         self,
         topic: str,
@@ -123,23 +146,21 @@ class ProducerCore(ClientCore):
 
     # Where to
 
-    def choose(
-        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
-    ) -> Flow[int]:
+    def choose(self, topic: str, key: Key | None, partition: int | None) -> Flow[int]:
         """Return the partition of a message.
 
         Raises:
             UnauthorizedException: not registered for the topic.
             PartitionNotFound: there is no such partition.
-            InvalidRequest: partition and partition_key are both given, or of a wrong type.
+            InvalidRequest: the partition or the key is of a wrong type.
         """
-        chosen = self.choose_at_once(topic, partition_key, partition, key)
+        chosen = self.choose_at_once(topic, key, partition)
         if chosen is not None:
             return chosen
         yield from self.session.registration(topic)
         count = yield from self.session.partition_count(topic)
         if partition is None:
-            return self._choose_of(count, topic, key if partition_key is None else partition_key)
+            return self._choose_of(count, topic, key)
         if partition >= count:
             self.session.mark_stale(topic)
             count = yield from self.session.partition_count(topic)
@@ -149,15 +170,16 @@ class ProducerCore(ClientCore):
             )
         return partition
 
-    def choose_at_once(
-        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
-    ) -> int | None:
+    def choose_at_once(self, topic: str, key: Key | None, partition: int | None) -> int | None:
         """Return the partition of a message, or None when a manager must be asked first."""
         found = self.session.require_registered(topic)
         count = self.session.known_partition_count(topic) if found.client_id else 0
         if partition is not None:
-            if partition_key is not None:
-                raise InvalidRequest("give partition or partition_key, not both", field="partition")
+            if isinstance(key, int):
+                raise InvalidRequest(
+                    "give partition or an integer as key, not both: each picks the partition",
+                    field="partition",
+                )
             if isinstance(partition, bool) or not isinstance(partition, int):
                 raise InvalidRequest(
                     f"partition must be an integer, not {partition!r}", field="partition"
@@ -165,7 +187,7 @@ class ProducerCore(ClientCore):
             return partition if 0 <= partition < count else None
         if not count:
             return None
-        return self._choose_of(count, topic, key if partition_key is None else partition_key)
+        return self._choose_of(count, topic, key)
 
     def _choose_of(self, count: int, topic: str, key: Key | None) -> int:
         if key is not None:
@@ -181,7 +203,7 @@ class ProducerCore(ClientCore):
         parts: Splitting,
         *,
         partition: int | None,
-        partition_key: Key | None,
+        key: Key | None,
     ) -> Flow[None]:
         """Add messages to the groups of their partitions.
 
@@ -189,11 +211,14 @@ class ProducerCore(ClientCore):
             InvalidRequest: one is of a wrong type; none was added.
             MessageTooLarge: one passes a limit; none was added.
         """
-        records = records_of_items(items, now_ms=self._clock.wall_ms())
+        if isinstance(key, bytearray | memoryview):
+            key = bytes(key)
+        stored = None if isinstance(key, int) else key
+        records = records_of_items(items, now_ms=self._clock.wall_ms(), key=stored)
         if self._traces is not None:
             records = [self._traces.made(topic, record) for record in records]
-        if partition is not None or partition_key is not None:
-            parts.add((yield from self.choose(topic, partition_key, partition, None)), records)
+        if partition is not None or key is not None:
+            parts.add((yield from self.choose(topic, key, partition)), records)
             return
         yield from self.session.registration(topic)
         count = yield from self.session.partition_count(topic)

@@ -39,25 +39,33 @@ class Target(NamedTuple):
     stamp: Stamp
 
 
-def records_of_items(items: Sequence[str | bytes | Record], *, now_ms: int) -> list[Record]:
+def records_of_items(
+    items: Sequence[str | bytes | Record], *, now_ms: int, key: str | bytes | None = None
+) -> list[Record]:
     """Return messages, checked against the limits.
 
     Args:
         items: texts, bytes, or records with key and headers.
         now_ms: timestamp of those that have none, milliseconds since 1970.
+        key: of those that have none.
 
     Raises:
         InvalidRequest: one of them is of another type.
         MessageTooLarge: one of them is over a limit.
     """
-    if _are_short_texts(items):
+    if key is None and _are_short_texts(items):
         # Nothing is left to check one by one; this is several times faster.
         values = cast("Sequence[str | bytes]", items)
         return [Record(value, None, None, now_ms) for value in values]
     return [
-        make_record(item.value, item.key, item.headers, timestamp=item.timestamp or now_ms)
+        make_record(
+            item.value,
+            key if item.key is None else item.key,
+            item.headers,
+            timestamp=item.timestamp or now_ms,
+        )
         if isinstance(item, Record)
-        else make_record(item, None, None, timestamp=now_ms)
+        else make_record(item, key, None, timestamp=now_ms)
         for item in items
     ]
 

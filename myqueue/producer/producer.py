@@ -4,32 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from myqueue.contract.errors import QueueError
 from myqueue.contract.partitioner import Key
 from myqueue.producer.core import ProducerCore, first_failure
 from myqueue.producer.futures import DeliveryFuture
+from myqueue.producer.options import PRODUCER_OPTIONS, ProducerOptions, serializer_of
 from myqueue.producer.sender import Sender
 from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.client_base import BlockingClient
-from myqueue.transport.settings import (
-    FURTHER_NAMES,
-    Address,
-    AddressNames,
-    Settings,
-    one_address,
-    refuse_unknown,
-    with_token,
-)
-from myqueue.transport.topic_names import Several, topic_names
+from myqueue.transport.settings import Address, Settings, one_address, refuse_unknown, with_token
+from myqueue.transport.topic_names import Several, older_key, topic_names
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from myqueue.config import ClientConfig
-    from myqueue.contract.records import Record
     from myqueue.transport.blocking import Transport
     from myqueue.transport.clock import Clock
 
@@ -50,15 +42,19 @@ class Producer(BlockingClient[ProducerCore]):
             producer.enqueue("logs", "user 17 logged in")
 
     Args:
-        topics: one name or several; a topic that does not exist is created.
+        topics: one name or several; one that does not exist is created, see `create`.
         address: a manager's address, or several as a list or separated by commas; when left out,
             MYQUEUE_ADDRESS of the environment.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
-        names: `manager` or `broker`, older names of `address`; only one of the three is given.
-            And `token`, the API token where a cluster asks who calls; when left out, that of the
-            settings, then MYQUEUE_TOKEN of the environment.
+        options: `serializer`: `json` or `msgpack`, for any value that msgspec can encode, or a
+            function of a value that returns a text or bytes. `create`: False raises
+            TopicDoesNotExist for a missing topic instead of creating it. `connect`: `lazy` asks no
+            manager before the first call, so that a program can start before its cluster. `token`:
+            the API token where a cluster asks who calls; when left out, that of the settings, then
+            MYQUEUE_TOKEN of the environment. `manager` or `broker`: older names of `address`; only
+            one of the three is given.
 
     Raises:
         InvalidRequest: the address is missing, given twice or none.
@@ -73,18 +69,20 @@ class Producer(BlockingClient[ProducerCore]):
         config: ClientConfig | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
-        **names: Unpack[AddressNames],
+        **options: Unpack[ProducerOptions],
     ) -> None:
-        refuse_unknown("Producer", names, FURTHER_NAMES)
+        refuse_unknown("Producer", options, PRODUCER_OPTIONS)
         settings = Settings(
-            one_address(address, names), with_token(config, names), transport, clock
+            one_address(address, options), with_token(config, options), transport, clock
         )
+        self._serialize = serializer_of(options.get("serializer"))
         core = ProducerCore(
             settings.addresses,
             config=settings.config,
             clock=settings.clock,
             make_lock=settings.make_lock,
             make_future=DeliveryFuture,
+            options=options,
         )
         self._sender = Sender(core, settings)
         super().__init__(core, settings, topics)
@@ -93,45 +91,47 @@ class Producer(BlockingClient[ProducerCore]):
     def enqueue(
         self,
         topics: str,
-        message: str | bytes,
-        partition_key: Key | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> Delivered: ...
 
     @overload
     def enqueue(
         self,
         topics: Several,
-        message: str | bytes,
-        partition_key: Key | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> list[Delivered]: ...
 
     def enqueue(
         self,
         topics: str | Several,
-        message: str | bytes,
-        partition_key: Key | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> Delivered | list[Delivered]:
         """Send one message and wait until it is durable.
 
         Args:
             topics: a topic, or several that each get the message.
-            message: text or bytes, at most 1 MiB.
-            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
-            partition: the partition itself instead.
-            key: stored with the message; picks the partition when nothing else does.
+            message: text or bytes, at most 1 MiB; with a `serializer` what that takes.
+            key: picks the partition: messages of one key are in one, in their order. A text or
+                bytes are hashed, and stored with the message; an integer is taken modulo the number
+                of partitions, and not stored.
+            partition: the partition itself; a key beside it is only stored.
             headers: at most 64, stored with the message.
+            partition_key: older name of `key`.
 
         Returns:
             Partition and offset; a list of them for a list of topics.
@@ -144,11 +144,18 @@ class Producer(BlockingClient[ProducerCore]):
             DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
             RuntimeError: a thread was needed and the system starts none; it was not taken.
         """
+        if partition_key is not None:
+            key = older_key(key, partition_key, partition)
+        if self._serialize is not None:
+            message = self._serialize(message)
+        stored = None if isinstance(key, int) else key
         names = topic_names(topics)
-        record = self._core.record(",".join(names), message, key, headers)
+        record = self._core.record(",".join(names), message, stored, headers)
+        if stored is not None:
+            key = record.key
         sent = []
         for topic in names:
-            index = self._choose(topic, partition_key, partition, record.key)
+            index = self._choose(topic, key, partition)
             sent.append(self._sender.deliver((topic, index), record))
         results = self._sender.results(sent)
         return results[0] if isinstance(topics, str) else results
@@ -156,7 +163,8 @@ class Producer(BlockingClient[ProducerCore]):
     def produce_many(
         self,
         topic: str,
-        messages: Iterable[str | bytes | Record],
+        messages: Iterable[Any],
+        key: Key | None = None,
         *,
         partition: int | None = None,
         partition_key: Key | None = None,
@@ -172,9 +180,11 @@ class Producer(BlockingClient[ProducerCore]):
             topic: the topic.
             messages: texts, bytes, or `Record`s with key and headers, in a list or any other
                 iterable; their order is kept in each partition.
-            partition: where all go.
-            partition_key: picks that partition. Without both, a record's key picks its partition
-                and those without a key are dealt out in turn.
+            key: picks the partition where all go, as in `enqueue`; stored with those that have none
+                of their own.
+            partition: where all go, instead. Without both, a record's key picks its partition and
+                those without a key are dealt out in turn.
+            partition_key: older name of `key`.
 
         Returns:
             One acknowledgement per batch, in the order of partitions, and of offsets in each;
@@ -185,18 +195,16 @@ class Producer(BlockingClient[ProducerCore]):
             QueueError: as `enqueue`; batches that were acknowledged all the same are in
                 `details["delivered"]`.
         """
+        if partition_key is not None:
+            key = older_key(key, partition_key, partition)
         self._ready()
         core, sender = self._core, self._sender
         parts = Splitting(held_bytes_max=core.config.buffer_bytes)
         given = CallBatches(core.config.buffer_bytes)
         refusal: QueueError | None = None
         try:
-            for items in portions(messages):
-                self._run(
-                    core.group(
-                        topic, items, parts, partition=partition, partition_key=partition_key
-                    )
-                )
+            for items in portions(messages, self._serialize):
+                self._run(core.group(topic, items, parts, partition=partition, key=key))
                 if not sender.hand_over(core.whole_batches(topic, parts.full()), given):
                     break
             else:
@@ -210,12 +218,12 @@ class Producer(BlockingClient[ProducerCore]):
     def send(
         self,
         topic: str,
-        message: str | bytes,
-        key: str | bytes | None = None,
+        message: Any,
+        key: Key | None = None,
         *,
         partition: int | None = None,
-        partition_key: Key | None = None,
         headers: dict[str, str | bytes] | None = None,
+        partition_key: Key | None = None,
     ) -> Future[Delivered]:
         """Queue one message; a background thread joins what waits into batches.
 
@@ -225,11 +233,11 @@ class Producer(BlockingClient[ProducerCore]):
 
         Args:
             topic: the topic.
-            message: text or bytes, at most 1 MiB.
-            key: stored with the message; picks the partition when nothing else does.
-            partition: the partition itself instead.
-            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            message: as of `enqueue`.
+            key: as of `enqueue`.
+            partition: the partition itself; a key beside it is only stored.
             headers: at most 64, stored with the message.
+            partition_key: older name of `key`.
 
         Returns:
             A future with partition and offset. It cannot be cancelled: what was queued goes out.
@@ -239,8 +247,13 @@ class Producer(BlockingClient[ProducerCore]):
             QueueError: as `enqueue`, for what can be said before sending.
             RuntimeError: as `enqueue`.
         """
-        record = self._core.record(topic, message, key, headers)
-        index = self._choose(topic, partition_key, partition, record.key)
+        if partition_key is not None:
+            key = older_key(key, partition_key, partition)
+        if self._serialize is not None:
+            message = self._serialize(message)
+        stored = None if isinstance(key, int) else key
+        record = self._core.record(topic, message, stored, headers)
+        index = self._choose(topic, key if stored is None else record.key, partition)
         future: DeliveryFuture[Delivered] = DeliveryFuture()
         self._sender.put((topic, index), record, future)
         return future
@@ -291,13 +304,11 @@ class Producer(BlockingClient[ProducerCore]):
             self._drive(self._core.forget())
         self.close()
 
-    def _choose(
-        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
-    ) -> int:
+    def _choose(self, topic: str, key: Key | None, partition: int | None) -> int:
         core = self._core
         if not self._is_ready or core.session.closing or core.session.closed:
             self._ready()
-        chosen = core.choose_at_once(topic, partition_key, partition, key)
+        chosen = core.choose_at_once(topic, key, partition)
         if chosen is None:
-            chosen = self._drive(core.choose(topic, partition_key, partition, key))
+            chosen = self._drive(core.choose(topic, key, partition))
         return chosen

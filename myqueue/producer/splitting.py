@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.records import HEADER_BYTES, MAX_BATCH_BYTES, MAX_RECORDS, Record
 from myqueue.producer.accumulator import size_bytes_of
+from myqueue.producer.options import Serializer, serialized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,14 @@ NOT_SEVERAL = (str, bytes, bytearray, memoryview, Record, Mapping)
 _PLAIN = frozenset((str, bytes))
 
 
-def portions(messages: Iterable[str | bytes | Record]) -> Iterator[list[str | bytes | Record]]:
+def portions(
+    messages: Iterable[Any], serialize: Serializer | None = None
+) -> Iterator[list[str | bytes | Record]]:
     """Yield messages in their order, about as many at a time as a batch takes.
+
+    Args:
+        messages: the messages.
+        serialize: turns the value of each into a text or bytes.
 
     Raises:
         InvalidRequest: these are not several messages.
@@ -40,7 +47,7 @@ def portions(messages: Iterable[str | bytes | Record]) -> Iterator[list[str | by
         )
     portion: list[str | bytes | Record] = []
     size_bytes = 0
-    for item in messages:
+    for item in messages if serialize is None else serialized(messages, serialize):
         portion.append(item)
         # Most are texts or bytes; a call for each would cost as much as all the rest of this.
         size_bytes += len(item) if type(item) in _PLAIN else _about_bytes(item)

@@ -73,8 +73,9 @@ class MemoryManager:
         if call.topic in self._state.topics:
             raise TopicAlreadyExists(f"topic {call.topic!r} exists")
         self._state.create(call.topic, call.number_of_partitions)
+        told = self._describe(call.topic)
         message = f"Topic '{call.topic}' created successfully"
-        return {"message": message, "topic": call.topic, "partitions": call.number_of_partitions}
+        return {**told, "message": message, "leaders_pending": []}
 
     def _topic(self, request: Request) -> dict[str, Any]:
         topic = unquote(request.path.removeprefix("/topics/"))
@@ -88,6 +89,10 @@ class MemoryManager:
                 self._grow(partitions, call.number_of_partitions)
         elif request.method != "GET":
             raise MethodNotAllowed(f"{request.path} does not take {request.method}")
+        return self._describe(topic)
+
+    def _describe(self, topic: str) -> dict[str, Any]:
+        partitions = self._state.partitions_of(topic)
         replicas = [{"broker_id": n, "address": a} for n, a in enumerate(self._state.brokers, 1)]
         rows = []
         for index, partition in enumerate(partitions):
@@ -103,7 +108,7 @@ class MemoryManager:
                     "high_watermark": len(partition.records),
                 }
             )
-        return {"topic": topic, "partitions": rows}
+        return {"topic": topic, "number_of_partitions": len(rows), "partitions": rows}
 
     def _grow(self, partitions: list[MemoryPartition], count: int) -> None:
         if count < len(partitions):
@@ -114,7 +119,11 @@ class MemoryManager:
 
     def _list_brokers(self, request: Request) -> dict[str, Any]:
         if (request.query or {}).get("detail"):
-            return {"brokers": [{"address": a, "state": "alive"} for a in self._state.brokers]}
+            rows = [
+                {"broker_id": number, "address": address, "state": "alive"}
+                for number, address in enumerate(self._state.brokers, 1)
+            ]
+            return {"brokers": rows}
         return {"brokers": self._state.brokers}
 
     def _add_broker(self, request: Request) -> dict[str, Any]:
@@ -122,7 +131,9 @@ class MemoryManager:
         if call.broker_address in self._state.brokers:
             raise BrokerAlreadyPresent(f"{call.broker_address} is known")
         self._state.brokers.append(call.broker_address)
-        return {}
+        number = len(self._state.brokers)
+        message = f"broker {number} at {call.broker_address} is known"
+        return {"message": message, "broker_id": number, "address": call.broker_address}
 
     def _register(self, request: Request) -> dict[str, Any]:
         kind = request.path.split("/")[1]

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 from urllib.parse import quote, urlencode
 
-from myqueue.contract.errors import QueueError, UnmovedOffsets
+from myqueue.contract.errors import InvalidRequest, QueueError, UnmovedOffsets
 from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MAX_PAGE, MSGPACK
+from myqueue.descriptions import (
+    AddedBroker,
+    BrokerDescription,
+    ClientDescription,
+    CreatedTopic,
+    GroupDescription,
+    GroupReset,
+    GroupSummary,
+    TopicDescription,
+)
 from myqueue.transport import forks
 from myqueue.transport.blocking import encode_body
 from myqueue.transport.driving import drive
 from myqueue.transport.group_calls import group_path
 from myqueue.transport.managers import Managers
+from myqueue.transport.session import CREATION_S
 from myqueue.transport.settings import Settings
-from myqueue.transport.topic_names import Several
+from myqueue.transport.topic_names import Several, milliseconds
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 T = TypeVar("T")
 
-CREATION_S = 10.0
-"""A manager answers a creation when every partition has a leader, at most 5 s later."""
-
-
 MOVE_S = 15.0
 """Partitions take 5 s at most to move a group, after 1.5 s to tell where it is."""
+
+
+class TopicChanges(TypedDict, total=False):
+    """What can be changed of a topic."""
+
+    number_of_partitions: int
+    retention: float | None
+    retention_bytes: int | None
+    retention_ms: int | None
 
 
 class Administration:
@@ -54,9 +70,10 @@ class Administration:
         number_of_partitions: int = 3,
         replication_factor: int = 3,
         *,
-        retention_ms: int | None = None,
+        retention: float | None = None,
         retention_bytes: int | None = None,
-    ) -> dict[str, Any]: ...
+        retention_ms: int | None = None,
+    ) -> CreatedTopic: ...
 
     @overload
     def create_topic(
@@ -65,9 +82,10 @@ class Administration:
         number_of_partitions: int = 3,
         replication_factor: int = 3,
         *,
-        retention_ms: int | None = None,
+        retention: float | None = None,
         retention_bytes: int | None = None,
-    ) -> list[dict[str, Any]]: ...
+        retention_ms: int | None = None,
+    ) -> list[CreatedTopic]: ...
 
     def create_topic(
         self,
@@ -75,9 +93,10 @@ class Administration:
         number_of_partitions: int = 3,
         replication_factor: int = 3,
         *,
-        retention_ms: int | None = None,
+        retention: float | None = None,
         retention_bytes: int | None = None,
-    ) -> dict[str, Any] | list[dict[str, Any]]:
+        retention_ms: int | None = None,
+    ) -> CreatedTopic | list[CreatedTopic]:
         """Create a topic, or several one after the other; each can be used when this returns.
 
         Args:
@@ -85,11 +104,12 @@ class Administration:
                 fails, those before it exist; `details["done"]` of the error has them.
             number_of_partitions: at least 1.
             replication_factor: copies of each partition.
-            retention_ms: age after which messages may be deleted; None keeps them.
+            retention: age in seconds after which messages may be deleted; None keeps them.
             retention_bytes: size of a partition above which its oldest may be deleted.
+            retention_ms: older name of `retention`, in milliseconds.
 
         Returns:
-            The manager's answer: `message`, `topic`, `partitions`; a list of them for a list.
+            What was created; a list of that for a list.
 
         Raises:
             TopicAlreadyExists: there is one of this name.
@@ -100,12 +120,15 @@ class Administration:
         fields = {
             "number_of_partitions": number_of_partitions,
             "replication_factor": replication_factor,
-            "retention_ms": retention_ms,
+            "retention_ms": retention_ms
+            if retention is None
+            else milliseconds("retention", retention),
             "retention_bytes": retention_bytes,
         }
 
-        def create(name: str) -> dict[str, Any]:
-            return self._call("POST", "/topics", {"topic": name, **fields}, timeout_s=CREATION_S)
+        def create(name: str) -> CreatedTopic:
+            told = self._call("POST", "/topics", {"topic": name, **fields}, timeout_s=CREATION_S)
+            return CreatedTopic.of(told)
 
         return _for_each(topic, create)
 
@@ -113,20 +136,26 @@ class Administration:
         """Return the names of all topics, oldest first."""
         return self._list("topics")
 
-    def describe_topic(self, topic: str) -> dict[str, Any]:
+    def describe_topic(self, topic: str) -> TopicDescription:
         """Return a topic's partitions with leaders, replicas and offsets, and its settings.
 
         Raises:
             TopicDoesNotExist: there is none.
         """
-        return self._call("GET", _topic_path(topic))
+        return TopicDescription.of(self._call("GET", _topic_path(topic)))
 
-    def update_topic(self, /, topic: str, **settings: int | None) -> dict[str, Any]:
-        """Change `number_of_partitions` (only upward), `retention_ms` or `retention_bytes`.
+    def update_topic(self, /, topic: str, **settings: Unpack[TopicChanges]) -> TopicDescription:
+        """Change `number_of_partitions` (only upward), `retention` or `retention_bytes`.
 
-        None for a retention means without limit.
+        `retention` is in seconds, its older name `retention_ms` in milliseconds; None means without
+        limit. What is left out stays.
         """
-        return self._call("PATCH", _topic_path(topic), dict(settings), keep_none=True)
+        fields: dict[str, Any] = dict(settings)
+        if "retention" in fields:
+            seconds = fields.pop("retention")
+            fields["retention_ms"] = None if seconds is None else milliseconds("retention", seconds)
+        answer = self._call("PATCH", _topic_path(topic), fields, keep_none=True)
+        return TopicDescription.of(answer)
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic with its messages.
@@ -140,34 +169,40 @@ class Administration:
         """Return the addresses of all brokers."""
         return self._list("brokers")
 
-    def describe_brokers(self) -> list[dict[str, Any]]:
+    def describe_brokers(self) -> list[BrokerDescription]:
         """Return the brokers with state, last heartbeat and counts."""
-        return self._list("brokers", detail="1")
+        return [BrokerDescription.of(row) for row in self._list("brokers", detail="1")]
 
     @overload
-    def add_broker(self, broker_address: str) -> dict[str, Any]: ...
+    def add_broker(self, broker_address: str) -> AddedBroker: ...
 
     @overload
-    def add_broker(self, broker_address: Several) -> list[dict[str, Any]]: ...
+    def add_broker(self, broker_address: Several) -> list[AddedBroker]: ...
 
-    def add_broker(self, broker_address: str | Several) -> dict[str, Any] | list[dict[str, Any]]:
+    def add_broker(self, broker_address: str | Several) -> AddedBroker | list[AddedBroker]:
         """Announce a broker, or several; one that starts does it by itself.
 
         Raises:
             BrokerAlreadyPresent: it is known; `details["done"]` has those of a list before it.
         """
         return _for_each(
-            broker_address, lambda one: self._call("POST", "/brokers", {"broker_address": one})
+            broker_address,
+            lambda one: AddedBroker.of(self._call("POST", "/brokers", {"broker_address": one})),
         )
 
-    def list_clients(self, kind: str, topic: str | None = None) -> list[dict[str, Any]]:
+    def list_clients(
+        self, kind: Literal["producers", "consumers"], topic: str | None = None
+    ) -> list[ClientDescription]:
         """Return the registered clients.
 
         Args:
             kind: producers or consumers.
             topic: only those of one topic.
         """
-        return self._list(kind, **({} if topic is None else {"topic": topic}))
+        if kind not in ("producers", "consumers"):
+            raise InvalidRequest(f"kind must be producers or consumers, not {kind!r}", field="kind")
+        rows = self._list(kind, **({} if topic is None else {"topic": topic}))
+        return [ClientDescription.of(row) for row in rows]
 
     def consumer_sizes(self, topic: str, consumer_id: int) -> dict[int, int]:
         """Return how many messages each partition of a topic has left for a consumer.
@@ -184,23 +219,16 @@ class Administration:
         """Return the names of the groups, of consumers and of queue workers."""
         return self._list("groups")
 
-    def describe_groups(self) -> list[dict[str, Any]]:
+    def describe_groups(self) -> list[GroupSummary]:
         """Return the groups, each with `kind`, `members` (a number), `topics`, and how far it is.
 
         That is `lag` in messages and `age_ms` of the oldest of them, and how many messages of
         workers are `visible`, `in_flight`, `delayed` and `dead`; None where no broker told.
         """
-        return self._list("groups", detail="1")
+        return [GroupSummary.of(row) for row in self._list("groups", detail="1")]
 
-    def describe_group(self, group: str) -> dict[str, Any]:
+    def describe_group(self, group: str) -> GroupDescription:
         """Return a group's generation, members, and where it is in each partition.
-
-        Returns:
-            `group`, `kind`, `generation`, `members` (each with `member_id`, `topics`,
-            `assignment`, `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with
-            `topic`, `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `age_ms`, and of
-            workers `unsettled`, `visible`, `in_flight`, `delayed` and `dead`; None where nobody has
-            it or the partition does not answer).
 
         Raises:
             GroupNotFound: there is none.
@@ -210,7 +238,7 @@ class Administration:
             page = self._call("GET", f"{group_path(group)}?after={quote(described['next'])}")
             described["members"] += page["members"]
             described["next"] = page["next"]
-        return described
+        return GroupDescription.of(described)
 
     def reset_group(
         self,
@@ -222,7 +250,7 @@ class Administration:
         partitions: Sequence[int] | None = None,
         dry_run: bool = False,
         force: bool = False,
-    ) -> dict[str, Any]:
+    ) -> GroupReset:
         """Move the offsets of a group, of consumers or of workers, in a topic.
 
         Give either `to` or `shift`. What lies outside of a partition means its nearest end.
@@ -238,8 +266,8 @@ class Administration:
             force: send the members of the group away; they join again, and go on where it is then.
 
         Returns:
-            `group`, `topic`, `dry_run`, `members` (how many the group had) and `partitions`, each
-            with `partition`, `before` (None where the group was not yet), `after` and `moved`.
+            What was or would be done in each partition; `before` is None where the group was not
+            yet.
 
         Raises:
             UnmovedOffsets: not every partition took it; `details["partitions"]` has all of them,
@@ -267,14 +295,15 @@ class Administration:
             timeout_s=MOVE_S,
             repeatable=shift is None or dry_run,
         )
-        moves = answer["partitions"]
-        failed = [one for one in moves if one["moved"] is not True and not dry_run]
+        reset = GroupReset.of(answer)
+        failed = [one for one in reset.partitions if one.moved is not True and not dry_run]
         if failed:
-            told = "; ".join(f"{topic}/{one['partition']}: {one.get('reason')}" for one in failed)
+            told = "; ".join(f"{topic}/{one.partition}: {one.reason}" for one in failed)
             raise UnmovedOffsets(
-                f"group {group!r} was not moved in all partitions: {told}", partitions=moves
+                f"group {group!r} was not moved in all partitions: {told}",
+                partitions=reset.partitions,
             )
-        return answer
+        return reset
 
     def delete_group(self, group: str) -> None:
         """Have the cluster forget a group that has no members, and its offsets.
@@ -283,6 +312,10 @@ class Administration:
             InvalidRequest: it has members.
         """
         self._call("DELETE", group_path(group), timeout_s=CREATION_S)
+
+    def __repr__(self) -> str:
+        """Return the kind of client, and where its managers are."""
+        return f"<{type(self).__name__} at {', '.join(self._managers.addresses)}>"
 
     def close(self) -> None:
         """Close idle connections."""

@@ -109,6 +109,10 @@ class AsyncLifetime(Generic[Core]):
         if not self._is_ready:
             await self.start()
 
+    def __repr__(self) -> str:
+        """Return the kind of client, its topics, its group, and where its managers are."""
+        return self._core.shown(type(self).__name__, self._topics)
+
     def administration(self) -> Administration:
         """Return the blocking calls about topics, brokers and groups, made by this client."""
         session = self._core.session

@@ -22,6 +22,22 @@ class ClientCore:
     def __init__(self, session: Session) -> None:
         self.session = session
 
+    group_name = ""
+    """The group that the client is in."""
+
+    def shown(self, kind: str, topics: Sequence[str] = ()) -> str:
+        """Return how a client shows itself.
+
+        Args:
+            kind: name of its class.
+            topics: those that it will be registered for.
+        """
+        session = self.session
+        topics = ", ".join(session.registrations or topics) or "no topic"
+        group = f" in group {self.group_name}" if self.group_name else ""
+        state = ", closed" if session.closed or session.closing else ""
+        return f"<{kind} of {topics}{group} at {', '.join(session.managers.addresses)}{state}>"
+
     def open(
         self, topics: Iterable[str], attach: dict[str, Registration] | None = None
     ) -> Flow[None]:

@@ -189,14 +189,26 @@ def gaps(offsets: Iterable[int], start: int, end: int) -> list[range]:
     return found
 
 
-def timestamp_ms(timestamp: int | datetime) -> int:
+def timestamp_ms(timestamp: float | datetime) -> int:
     """Return a time as milliseconds since 1970.
 
+    Args:
+        timestamp: an integer is in milliseconds, as `Message.timestamp`; another number in seconds,
+            as of `time.time()`.
+
     Raises:
-        InvalidRequest: it has no time zone.
+        InvalidRequest: it is no time, or has no time zone.
     """
-    if not isinstance(timestamp, datetime):
+    if isinstance(timestamp, int):
         return timestamp
+    if isinstance(timestamp, float):
+        return int(timestamp * 1000)
+    if not isinstance(timestamp, datetime):
+        raise InvalidRequest(
+            f"a time is a datetime, seconds as of time.time(), or milliseconds as an int,"
+            f" not {timestamp!r}",
+            field="timestamp",
+        )
     if timestamp.tzinfo is None:
         raise InvalidRequest("a time needs a time zone", field="timestamp")
     return int(timestamp.timestamp() * 1000)

@@ -94,6 +94,10 @@ class Lifetime(Generic[Core]):
             self._is_ready = True
             HEARTBEATS.join(self)
 
+    def __repr__(self) -> str:
+        """Return the kind of client, its topics, its group, and where its managers are."""
+        return self._core.shown(type(self).__name__)
+
     def administration(self) -> Administration:
         """Return the calls about topics, brokers and groups, made by this client."""
         self._ready()

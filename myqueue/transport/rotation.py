@@ -21,7 +21,9 @@ TopicPartition = tuple[str, int]
 
 
 ANSWER_GRACE_S = 0.5
-"""How much longer than its timeout a call may take that waits: for answers that are on the way."""
+"""So long a call that waits may take for answers that are on the way, however short its timeout."""
+HOLD_MARGIN_S = 0.1
+"""So long before the end of a wait a server gives up, so that its answer is here in time."""
 WARN_AFTER_S = 2.0
 """Silence of a partition or of the managers that is warned of; an election takes less."""
 ONE_TRY_S = 0.25
@@ -71,17 +73,23 @@ class Wait:
         timeout: seconds; None for ever, 0 or less for a question.
         now_s: monotonic seconds.
         patience_s: how long a partition may be silent before its error is raised.
+        grace_s: how much longer than its timeout it may take for what is being handed over; for
+            calls that lose something when they are cut off.
 
     Attributes:
         asking: the partition whose answer is waited for.
         asked_s: monotonic time at which the last one was asked.
     """
 
-    def __init__(self, timeout: float | None, *, now_s: float, patience_s: float) -> None:
+    def __init__(
+        self, timeout: float | None, *, now_s: float, patience_s: float, grace_s: float = 0.0
+    ) -> None:
         self.started_s = now_s
         self.deadline_s = now_s + (FOREVER_S if timeout is None else timeout)
         self.patience_s = patience_s
         self.is_bounded = timeout is not None and timeout > 0
+        self.limit_s = max(self.deadline_s + grace_s, now_s + ANSWER_GRACE_S)
+        """Monotonic time at which the wait ends, whatever it waits for."""
         self.asking: TopicPartition | None = None
         self.asked_s = now_s
 
@@ -89,10 +97,10 @@ class Wait:
         """Note whose answer is waited for from now on; None for nobody's."""
         self.asking, self.asked_s = where, now_s
 
-    @property
-    def limit_s(self) -> float:
-        """Monotonic time at which the wait ends, whatever it waits for."""
-        return self.deadline_s + ANSWER_GRACE_S
+    def hold_ms(self, now_s: float) -> int:
+        """Return how long a server may hold a request that begins now; 0 near the end."""
+        until_s = min(self.deadline_s, self.limit_s - HOLD_MARGIN_S)
+        return max(0, round((until_s - now_s) * 1000))
 
     def raises(self, since_s: float, now_s: float) -> bool:
         """Tell whether a silence has lasted so long that it is raised, at the right moment."""

@@ -26,6 +26,7 @@ from myqueue.contract.errors import (
     NotFound,
     PartitionNotFound,
     QueueError,
+    TopicAlreadyExists,
     TopicDoesNotExist,
     UnauthorizedException,
 )
@@ -60,6 +61,8 @@ HEARTBEAT_TIMEOUT_S = 3.0
 """For one manager to answer one heartbeat; the next one comes soon."""
 HEALTH_TYPES = {"producer": HEALTH_PRODUCER, "consumer": HEALTH_CONSUMER}
 T = TypeVar("T")
+CREATION_S = 10.0
+"""A manager answers a creation when every partition has a leader, at most 5 s later."""
 RETRY_METADATA_S = 1.0
 """How long the old view serves when no manager answers."""
 LOOKUP_S = 0.5
@@ -89,6 +92,7 @@ class Session:
         clock: time and chance.
         make_lock: makes a lock of the driver's kind.
         register_fields: further fields of each registration.
+        create: whether a missing topic is created; None: as managers do, for producers alone.
 
     Attributes:
         beat_due_s: monotonic time of the next heartbeat of the registrations.
@@ -107,8 +111,10 @@ class Session:
         clock: Clock,
         make_lock: Callable[[], Lock],
         register_fields: dict[str, Any] | None = None,
+        create: bool | None = None,
     ) -> None:
         self.kind = kind
+        self._creates = kind == "producer" if create is None else create
         self.config = config
         self.clock = clock
         self.make_lock = make_lock
@@ -153,6 +159,11 @@ class Session:
             if topic not in self._registrations:
                 yield from self.register(topic)
 
+    def expect(self, topics: Iterable[str]) -> None:
+        """Register for topics before the first call that needs it, not now."""
+        for topic in topics:
+            self._registrations.setdefault(topic, Registration(0, ""))
+
     def register(self, topic: str) -> Flow[Registration]:
         """Register for a further topic.
 
@@ -165,7 +176,7 @@ class Session:
         try:
             self.check_open()
             self._check_new([topic])
-            return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
+            return (yield from self._register_new(topic))
         finally:
             self._register_lock.release()
 
@@ -226,7 +237,7 @@ class Session:
             found = self._registrations[topic]
             if found.client_id:
                 return found
-            return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
+            return (yield from self._register_new(topic))
         finally:
             self._register_lock.release()
 
@@ -264,6 +275,21 @@ class Session:
     def forget_ids(self) -> None:
         """Register under new ids before the next call: the known ones belong to another process."""
         self._registrations = {topic: Registration(0, "") for topic in self._registrations}
+
+    def _register_new(self, topic: str) -> Flow[Registration]:
+        """Register under a new id; a missing topic is created or refused, whoever registers."""
+        fields = {**self._register_fields, "topic": topic}
+        if self.kind == "producer" and not self._creates:
+            yield from self.topic_view(topic)
+        try:
+            return (yield from self._register(topic, fields))
+        except TopicDoesNotExist:
+            if not self._creates:
+                raise
+        request = msgpack_request("POST", "/topics", {"topic": topic})
+        with suppress(TopicAlreadyExists):
+            yield from self.managers.call_patiently(request, timeout_s=CREATION_S)
+        return (yield from self._register(topic, fields))
 
     def _register(self, topic: str, fields: dict[str, Any]) -> Flow[Registration]:
         request = msgpack_request("POST", f"/{self.kind}/register", fields)
@@ -356,14 +382,24 @@ class Session:
 
     # Waiting for messages
 
-    def begin_wait(self, timeout: float | None) -> Wait:
+    def begin_wait(self, timeout: float | None, *, grace_s: float = 0.0) -> Wait:
         """Return what is known of a call that waits for messages and begins now.
 
         Args:
             timeout: seconds; None for ever, 0 for a question.
+            grace_s: how much longer it may take for what is being handed over.
+
+        Raises:
+            InvalidRequest: the timeout is no number of seconds.
         """
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise InvalidRequest(
+                f"timeout is a number of seconds, or None for ever, not {timeout!r}",
+                field="timeout",
+            )
         patience_s = self.config.delivery_timeout_ms / 1000
-        return Wait(timeout, now_s=self.clock.monotonic(), patience_s=patience_s)
+        now_s = self.clock.monotonic()
+        return Wait(timeout, now_s=now_s, patience_s=patience_s, grace_s=grace_s)
 
     # Metadata
 

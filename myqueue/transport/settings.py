@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from myqueue.config import ClientConfig
@@ -128,7 +129,9 @@ def refuse_unknown(call: str, given: Iterable[str], known: Sequence[str]) -> Non
     """
     for name in given:
         if name not in known:
+            meant = get_close_matches(name, known, 1)
+            hint = f"did you mean {meant[0]}? " if meant else ""
             raise TypeError(
-                f"{call} has no argument {name!r}; besides the declared ones it takes"
+                f"{call} has no argument {name!r}; {hint}besides the declared ones it takes"
                 f" {', '.join(known)}"
             )

@@ -23,18 +23,20 @@ from myqueue.transport.effects import Await, Flow, Lock, Pause, TimeIsOver, with
 from myqueue.transport.leader_call import LeaderCall
 from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.retry import Attempts
-from myqueue.transport.rotation import ONE_TRY_S, Wait, may_pass
+from myqueue.transport.rotation import ANSWER_GRACE_S, ONE_TRY_S, Wait, may_pass
 from myqueue.transport.session import Session
 from myqueue.transport.skipped_messages import CORRUPT, MISSED, SkippedMessages
 from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
+    ACK,
     NACK,
     WorkOptions,
+    flat,
     look_request,
-    milliseconds,
     receive_call,
     received_delivery,
     settle_call,
+    work_ms,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class WorkerCore(ClientCore):
         config: settings.
         clock: time and chance.
         make_lock: makes a lock of the driver's kind.
+        create: True to create a missing topic.
 
     Attributes:
         session: its registrations, and how it reaches managers and leaders.
@@ -88,11 +91,20 @@ class WorkerCore(ClientCore):
         config: ClientConfig,
         clock: Clock,
         make_lock: Callable[[], Lock],
+        create: bool = False,
     ) -> None:
         super().__init__(
-            Session("consumer", address, config=config, clock=clock, make_lock=make_lock)
+            Session(
+                "consumer",
+                address,
+                config=config,
+                clock=clock,
+                make_lock=make_lock,
+                create=checked("create", create, bool),
+            )
         )
         self.options = options
+        self.group_name = options.group
         self.missed = SkippedMessages(MISSED)
         self.corrupt = SkippedMessages(CORRUPT)
         self._config = config
@@ -168,7 +180,9 @@ class WorkerCore(ClientCore):
                 nothing; or it refused.
         """
         checked("max_messages", max_messages, MessagesAtOnce)
-        wait = self.session.begin_wait(timeout)
+        # A message that is cut off on its way is invisible to all for a while.
+        grace_s = 0.0 if self._waiting.rotation.has_silent else ANSWER_GRACE_S
+        wait = self.session.begin_wait(timeout, grace_s=grace_s)
         flow = self._receive(max_messages, partitions, wait)
         if not wait.is_bounded:
             return (yield from flow)
@@ -252,13 +266,13 @@ class WorkerCore(ClientCore):
     # Settling
 
     def settle(
-        self, path: str, deliveries: Sequence[Delivery], **fields: int | None
+        self, path: str, given: Sequence[Delivery | Sequence[Delivery]], **fields: int | None
     ) -> Flow[list[Settlement]]:
         """Ack, nack or extend deliveries: one call per partition, repeated until it is answered.
 
         Args:
             path: `ACK`, `NACK` or `EXTEND`.
-            deliveries: of any partitions.
+            given: deliveries of any partitions, one by one or in lists.
             fields: `delay_ms` of a nack, `visibility_ms` of an extend.
 
         Returns:
@@ -268,6 +282,7 @@ class WorkerCore(ClientCore):
             UnsettledDeliveries: a partition could not be asked within `delivery_timeout_ms`, or
                 refused; `results` has the same list.
         """
+        deliveries = flat(given)
         ack_batches = AckBatches(deliveries)
         patience = self.session.attempts()
         while batches := ack_batches.open_batches():
@@ -295,13 +310,27 @@ class WorkerCore(ClientCore):
                 if patience.expired:
                     break
                 yield Pause(decision.delay_s)
-        return ack_batches.results()
+        results = ack_batches.results()
+        if path == ACK:
+            self._warn_of_late(results)
+        return results
+
+    def _warn_of_late(self, results: list[Settlement]) -> None:
+        """Warn of work that may be done twice, as programs rarely look at what `ack` returns."""
+        for one in results:
+            if not one.done:
+                self.session.complaints.warn(
+                    "late ack",
+                    "ack of %s/%d, offset %d, came too late (%s): its work may be done twice; is"
+                    " the visibility longer than the work takes?",
+                    *(one.delivery.topic, one.delivery.partition, one.delivery.offset, one.reason),
+                )
 
     def visibility_ms(self, seconds: float | None) -> int:
         """Return how long an extend is for, in milliseconds; the worker's own time for None."""
         if seconds is None:
             return self.options.visibility_ms
-        return max(1, milliseconds("visibility", seconds))
+        return max(1, work_ms("visibility", seconds))
 
     # The end
 

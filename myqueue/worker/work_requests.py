@@ -17,6 +17,7 @@ from myqueue.contract.group_inputs import (
 from myqueue.contract.inputs import Start, check_fields, check_topic_name
 from myqueue.results import Delivery
 from myqueue.transport.leader_call import LeaderCall, listing, posting
+from myqueue.transport.topic_names import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,22 +49,44 @@ class WorkOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not self.group:
+            raise InvalidRequest(
+                "a worker needs the name of its group: Worker(topics, address, group)",
+                field="group",
+            )
         check_group_name(self.group)
         if self.dead_letter_topic is not None:
             check_topic_name(self.dead_letter_topic)
 
 
-def milliseconds(field: str, seconds: float) -> int:
-    """Return a time of a nack or an extend in the unit of the call.
+def work_ms(field: str, seconds: float) -> int:
+    """Return a time of a worker in the unit of its calls.
 
     Raises:
         InvalidRequest: it is negative, or longer than 12 hours.
     """
-    if not 0 <= seconds <= MAX_VISIBILITY_MS / 1000:
-        raise InvalidRequest(
-            f"{field} must be 0 to {MAX_VISIBILITY_MS // 1000} seconds, not {seconds}", field=field
-        )
-    return round(seconds * 1000)
+    return milliseconds(field, seconds, longest_s=MAX_VISIBILITY_MS / 1000)
+
+
+def flat(given: Sequence[Any]) -> list[Delivery]:
+    """Return deliveries that were given one by one, or as lists that `receive` returned.
+
+    Raises:
+        InvalidRequest: one is something else.
+    """
+    found: list[Delivery] = []
+    for one in given:
+        if isinstance(one, Delivery):
+            found.append(one)
+        elif isinstance(one, list | tuple):
+            found += flat(one)
+        else:
+            raise InvalidRequest(
+                f"deliveries are what receive returns, one by one or as a list, not"
+                f" {type(one).__name__}",
+                field="deliveries",
+            )
+    return found
 
 
 def look_request(

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Unpack, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Unpack, overload
 
-from myqueue.contract.errors import ClientClosed
+from myqueue.contract.errors import ClientClosed, InvalidRequest
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.settings import (
@@ -18,7 +18,9 @@ from myqueue.transport.settings import (
     with_token,
 )
 from myqueue.worker.core import WorkerCore
-from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
+from myqueue.worker.handling import Handler, Handling
+from myqueue.worker.jobs import HandlerOptions
+from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, work_ms
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
@@ -39,6 +41,15 @@ class Means(AddressNames, total=False):
     """Time and chance; the system's when left out."""
 
 
+class WorkerOptions(Means, total=False):
+    """What a worker takes besides."""
+
+    create: bool
+    """True to create a missing topic; False, the default, raises TopicDoesNotExist."""
+    visibility_ms: int
+    """Older name of `visibility`, in milliseconds."""
+
+
 class Worker(BlockingClient[WorkerCore]):
     """Receives messages for work; any number of workers of a group share every partition.
 
@@ -47,28 +58,30 @@ class Worker(BlockingClient[WorkerCore]):
                 send_mail(delivery.text)
                 worker.ack(delivery)
 
-    A message that was received is out of the others' hands for `visibility_ms`. Acknowledge it with
-    `ack` when the work is done. Nothing is acknowledged by itself: when the program raises, is
+    A message that was received is out of the others' hands for its `visibility`. Acknowledge it
+    with `ack` when the work is done. Nothing is acknowledged by itself: when the program raises, is
     killed or is cut off before `ack`, the message comes again, to any worker of the group, once its
     time is over; `nack` lets it come sooner. So each message is handled at least once, and more
-    than once after a crash, after work that took longer than `visibility_ms` without `extend`, and
+    than once after a crash, after work that took longer than `visibility` without `extend`, and
     after an answer that was lost. Order is that of the offsets as long as nothing comes again.
 
     A message that was delivered `delivery_limit` times and never acknowledged goes to the
     dead-letter topic, an ordinary topic; `Client.redrive` sends it back from there.
 
     Args:
-        topics: one name or several; they must exist.
+        topics: one name or several; they must exist, see `create`.
         address: a manager's address, or several as a list or separated by commas; when left out,
             MYQUEUE_ADDRESS of the environment.
         group: workers of one group share the messages; each group gets all of them. Members of
             consumer groups (`Consumer(..., group=...)`) need another name.
-        visibility_ms: how long a message stays out of others' hands; longer than the work takes.
+        visibility: seconds that a message stays out of others' hands; longer than the work takes.
         delivery_limit: deliveries after which a message is dead, at least 1.
         dead_letter_topic: where it goes; the topic's name with `.dead` when left out.
         start: where a new group begins: earliest with what is stored, latest with what comes after.
-        means: `config`, `transport` and `clock`, as every client takes them; `manager` or `broker`,
-            older names of `address`, of which only one is given.
+        options: `config`, `transport` and `clock`, as every client takes them. `create`: True makes
+            a missing topic instead of raising TopicDoesNotExist. `token`: the API token where a
+            cluster asks who calls. `visibility_ms`: older name of `visibility`, in milliseconds.
+            `manager` or `broker`: older names of `address`, of which only one is given.
 
     Raises:
         InvalidRequest: a name or a number is impossible, or the address is missing, given twice or
@@ -83,32 +96,34 @@ class Worker(BlockingClient[WorkerCore]):
         address: Address | None = None,
         group: str = "",
         *,
-        visibility_ms: int = DEFAULT_VISIBILITY_MS,
+        visibility: float = DEFAULT_VISIBILITY_MS / 1000,
         delivery_limit: int = DEFAULT_DELIVERY_LIMIT,
         dead_letter_topic: str | None = None,
-        start: str = "earliest",
-        **means: Unpack[Means],
+        start: Start = "earliest",
+        **options: Unpack[WorkerOptions],
     ) -> None:
-        refuse_unknown("Worker", means, tuple(Means.__annotations__))
-        options = WorkOptions(
+        refuse_unknown("Worker", options, tuple(WorkerOptions.__annotations__))
+        work = WorkOptions(
             group=group,
-            visibility_ms=visibility_ms,
+            visibility_ms=options.get("visibility_ms", work_ms("visibility", visibility)),
             delivery_limit=delivery_limit,
             dead_letter_topic=dead_letter_topic,
-            start=cast("Start", start),
+            start=start,
         )
+        self._handling: Handling | None = None
         settings = Settings(
-            one_address(address, means),
-            with_token(means.get("config"), means),
-            means.get("transport"),
-            means.get("clock"),
+            one_address(address, options),
+            with_token(options.get("config"), options),
+            options.get("transport"),
+            options.get("clock"),
         )
         core = WorkerCore(
             settings.addresses,
-            options=options,
+            options=work,
             config=settings.config,
             clock=settings.clock,
             make_lock=settings.make_lock,
+            create=options.get("create", False),
         )
         super().__init__(core, settings, topics)
 
@@ -133,16 +148,19 @@ class Worker(BlockingClient[WorkerCore]):
         """
         return self._core.corrupt.total()
 
-    def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
+    def receive(self, max_messages: int = 10, timeout: float | None = 0.0) -> list[Delivery]:
         """Return up to `max_messages` of one partition; the partitions take turns.
 
         No more is taken than what is returned, and while this waits nothing is taken at all. With a
         timeout it ends in time, with nothing and a warning in the log when somebody did not answer;
-        with a timeout of 0 nothing means that every partition said so: as `Consumer.poll`.
+        with a timeout of 0 nothing means that every partition said so: as `Consumer.poll`. What is
+        just being handed over is waited for half a second longer: it would be lost for its
+        visibility.
 
         Args:
             max_messages: 1 to 1,000.
-            timeout: seconds to wait for the first; None waits until one comes.
+            timeout: seconds to wait for the first; None waits until one comes, 0 takes what is
+                there: in a loop, give one.
 
         Raises:
             QueueError: a partition did not answer for `delivery_timeout_ms` and the others had
@@ -162,11 +180,14 @@ class Worker(BlockingClient[WorkerCore]):
                 return
             yield from found
 
-    def ack(self, *deliveries: Delivery) -> list[Settlement]:
+    def ack(self, *deliveries: Delivery | Sequence[Delivery]) -> list[Settlement]:
         """Say that the work is done: none of these comes again. One call per partition.
 
         An ack that comes late still counts while nobody else received the message; a repeated one
-        changes nothing.
+        changes nothing. One that was too late is told to the log, too.
+
+        Args:
+            deliveries: what was received, one by one or as lists.
 
         Returns:
             What became of each, in order. `done` is False where another worker has the message by
@@ -178,14 +199,16 @@ class Worker(BlockingClient[WorkerCore]):
         """
         return self._run(self._core.settle(ACK, deliveries))
 
-    def nack(self, *deliveries: Delivery, delay: float = 0.0) -> list[Settlement]:
+    def nack(
+        self, *deliveries: Delivery | Sequence[Delivery], delay: float = 0.0
+    ) -> list[Settlement]:
         """Give messages back; each comes again after a delay.
 
         Where that was the last delivery that `delivery_limit` allows, the message is dead instead
         (`reason` says `dead`).
 
         Args:
-            deliveries: what was received.
+            deliveries: what was received, one by one or as lists.
             delay: seconds, at most 12 hours.
 
         Returns:
@@ -194,15 +217,17 @@ class Worker(BlockingClient[WorkerCore]):
         Raises:
             UnsettledDeliveries: as `ack`.
         """
-        delay_ms = milliseconds("delay", delay)
+        delay_ms = work_ms("delay", delay)
         return self._run(self._core.settle(NACK, deliveries, delay_ms=delay_ms))
 
-    def extend(self, *deliveries: Delivery, visibility: float | None = None) -> list[Settlement]:
+    def extend(
+        self, *deliveries: Delivery | Sequence[Delivery], visibility: float | None = None
+    ) -> list[Settlement]:
         """Keep messages for longer, from now on.
 
         Args:
-            deliveries: what was received.
-            visibility: seconds, at most 12 hours; `visibility_ms` of the worker when left out.
+            deliveries: what was received, one by one or as lists.
+            visibility: seconds, at most 12 hours; that of the worker when left out.
 
         Returns:
             What became of each, in order; where `done` is False, the message is not this worker's
@@ -213,6 +238,80 @@ class Worker(BlockingClient[WorkerCore]):
         """
         visibility_ms = self._core.visibility_ms(visibility)
         return self._run(self._core.settle(EXTEND, deliveries, visibility_ms=visibility_ms))
+
+    # A handler
+
+    @overload
+    def handler(self, function: Handler) -> Handler: ...
+
+    @overload
+    def handler(
+        self, *, concurrency: int = 1, retry_delay: float = 1.0, retry_delay_max: float = 300.0
+    ) -> Callable[[Handler], Handler]: ...
+
+    def handler(
+        self,
+        function: Handler | None = None,
+        *,
+        concurrency: int = 1,
+        retry_delay: float = 1.0,
+        retry_delay_max: float = 300.0,
+    ) -> Handler | Callable[[Handler], Handler]:
+        """Have `run` call a function for each message: acknowledged when it returns.
+
+            @worker.handler(concurrency=8)
+            def send(delivery: Delivery) -> None:
+                send_mail(delivery.text)
+
+            worker.run()
+
+        When it raises, the message comes again, later each time, and is dead after
+        `delivery_limit`. While it works, the message is kept out of others' hands, however long it
+        takes.
+
+        Args:
+            function: called with each `Delivery`.
+            concurrency: most messages at work at once, 1 to 1,000.
+            retry_delay: seconds until a message that failed comes again; doubles each time.
+            retry_delay_max: most seconds of that.
+
+        Raises:
+            InvalidRequest: a value is impossible, or the function is of the wrong kind.
+        """
+        options = HandlerOptions(
+            concurrency=concurrency, retry_delay=retry_delay, retry_delay_max=retry_delay_max
+        )
+
+        def decorate(function: Handler) -> Handler:
+            self._handling = Handling(self, function, options, self._clock)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    def run(self) -> None:
+        """Work at messages with the handler, until `finish` is called or the worker is closed.
+
+        However it ends, also by an exception such as KeyboardInterrupt, what is at work is ended
+        and settled first.
+
+        Raises:
+            InvalidRequest: there is no handler.
+            QueueError: the cluster did not answer for `delivery_timeout_ms`.
+        """
+        self._required_handling().run(self._core.options.visibility_ms / 1000)
+
+    def finish(self) -> None:
+        """Have `run` return when what is at work is done; safe in a handler of signals.
+
+        Raises:
+            InvalidRequest: there is no handler.
+        """
+        self._required_handling().finish()
+
+    def _required_handling(self) -> Handling:
+        if self._handling is None:
+            raise InvalidRequest("this worker has no handler: decorate a function with handler")
+        return self._handling
 
     def close(self) -> None:
         """Stop. What was received and not settled comes again after its time."""

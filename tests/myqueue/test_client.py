@@ -13,7 +13,7 @@ from tests.myqueue.conftest import World
 
 def test_topics_come_and_go(world: World) -> None:
     with world.client() as client:
-        assert client.create_topic("logs", 4)["partitions"] == 4
+        assert client.create_topic("logs", 4).number_of_partitions == 4
         client.create_topic("more", number_of_partitions=1, replication_factor=1)
         assert client.list_topics() == ["logs", "more"]
         assert len(client.describe_topic("logs")["partitions"]) == 4

@@ -78,7 +78,7 @@ async def test_a_message_has_everything_that_was_sent(style: Style, make_topic: 
     async with await style.producer(topic) as producer:
         await producer.produce_many(topic, [Record(b"\xff\x00", "key", {"trace": "7"}, 5)])
     async with await style.worker(topic) as worker:
-        (found,) = await worker.receive()
+        (found,) = await worker.receive(timeout=None)
         assert isinstance(found, Delivery)
         assert (found.topic, found.partition, found.offset) == (topic, 0, 0)
         assert (found.value, found.key, found.headers) == (b"\xff\x00", "key", {"trace": "7"})
@@ -96,9 +96,9 @@ async def test_workers_share_a_partition_and_groups_do_not(
         await style.worker(topic) as two,
         await style.worker(topic, "others") as other,
     ):
-        first, second = await one.receive(2), await two.receive(2)
+        first, second = await one.receive(2, None), await two.receive(2, None)
         assert [a.text for a in first + second] == ["0:0", "0:1", "0:2"]
-        assert [a.text for a in await other.receive()] == ["0:0", "0:1", "0:2"]
+        assert [a.text for a in await other.receive(timeout=None)] == ["0:0", "0:1", "0:2"]
         # Any worker of the group may say that it is done.
         assert [result.done for result in await two.ack(*first, *second)] == [True] * 3
         refused = await one.ack(*await other.receive(timeout=0), first[0])
@@ -111,7 +111,7 @@ async def test_what_is_not_acknowledged_comes_again_to_anyone(
     topic = make_topic()
     await fill(style, topic, 2)
     async with await style.worker(topic, visibility_ms=300) as crashed:
-        lost = await crashed.receive(2)
+        lost = await crashed.receive(2, None)
     async with await style.worker(topic, visibility_ms=30_000) as worker:
         found = await worker.receive(2, timeout=WAIT_S)
         assert [(one.text, one.delivery_count) for one in found] == [("0:0", 2), ("0:1", 2)]
@@ -126,7 +126,7 @@ async def test_a_late_ack_counts_while_nobody_else_has_the_message(
     topic = make_topic()
     await fill(style, topic, 1)
     async with await style.worker(topic, visibility_ms=100) as worker:
-        found = await worker.receive()
+        found = await worker.receive(timeout=None)
         await asyncio.sleep(0.3)
         assert [one.done for one in await worker.ack(*found)] == [True]
         assert await worker.receive(timeout=0.3) == []
@@ -138,11 +138,11 @@ async def test_what_was_given_back_comes_after_its_delay(
     topic = make_topic()
     await fill(style, topic, 2)
     async with await style.worker(topic) as worker:
-        at_once, later_on = await worker.receive()
+        at_once, later_on = await worker.receive(timeout=None)
         assert [one.done for one in await worker.nack(at_once)] == [True]
         began_s = time.monotonic()
         assert [one.done for one in await worker.nack(later_on, delay=0.7)] == [True]
-        (again,) = await worker.receive(1)
+        (again,) = await worker.receive(1, None)
         assert (again.text, again.delivery_count) == ("0:0", 2)
         (again,) = await worker.receive(timeout=WAIT_S)
         assert (again.text, again.delivery_count) == ("0:1", 2)
@@ -155,7 +155,7 @@ async def test_extend_keeps_a_message_out_of_others_hands(
     topic = make_topic()
     await fill(style, topic, 1)
     async with await style.worker(topic, visibility_ms=400) as worker:
-        (found,) = await worker.receive()
+        (found,) = await worker.receive(timeout=None)
         assert [one.done for one in await worker.extend(found, visibility=30)] == [True]
         assert await worker.receive(timeout=0.8) == []
         assert [one.done for one in await worker.extend(found)] == [True]
@@ -183,7 +183,7 @@ async def test_partitions_take_turns(style: Style, make_topic: MakeTopic) -> Non
     topic = make_topic(3)
     await fill(style, topic, 9, 9, 1)
     async with await style.worker(topic) as worker:
-        found = [(await worker.receive(2))[0].partition for _ in range(6)]
+        found = [(await worker.receive(2, None))[0].partition for _ in range(6)]
         assert sorted(found[:3]) == [0, 1, 2]
         assert found[3:].count(0) in (1, 2)
 
@@ -308,7 +308,7 @@ async def test_impossible_values_are_refused(style: Style, make_topic: MakeTopic
         await style.worker("no-such-topic")
     async with await style.worker(topic) as worker:
         for call in (
-            lambda: worker.receive(0),
+            lambda: worker.receive(0, None),
             lambda: worker.nack(delay=-1),
             lambda: worker.extend(visibility=50_000),
         ):
@@ -341,7 +341,7 @@ async def test_a_cancelled_receive_takes_nothing(style: Style, make_topic: MakeT
     topic = make_topic()
     async with await style.worker(topic) as worker:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(worker.receive(), 0.3)
+            await asyncio.wait_for(worker.receive(timeout=None), 0.3)
         await fill(style, topic, 1)
         (found,) = await worker.receive(timeout=WAIT_S)
         assert found.delivery_count == 1
@@ -352,7 +352,7 @@ async def test_a_group_has_workers_or_members(style: Style, make_topic: MakeTopi
     topic = make_topic()
     await fill(style, topic, 2)
     async with await style.worker(topic, f"{topic}-workers") as worker:
-        await worker.receive(1)
+        await worker.receive(1, None)
         async with await style.consumer(topic, group=f"{topic}-workers") as member:
             with pytest.raises(InvalidRequest, match="group"):
                 await member.poll(timeout=WAIT_S)

@@ -136,3 +136,33 @@ def test_a_list_that_fails_at_a_later_topic_loses_nothing(
         consumer.dequeue(["a", "b"])
     monkeypatch.undo()
     assert [consumer.dequeue("a") for _ in range(2)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_a_second_is_a_second_also_when_nothing_answers(world: World, partitions: int) -> None:
+    world.twin.create("logs", partitions)
+    for consumer in (world.consumer(), world.consumer(group="g")):
+        consumer.poll()
+        world.twin.stopped = {world.twin.manager, *world.twin.brokers}
+        for _ in range(3):
+            began_s = world.clock.now_s
+            assert consumer.poll(timeout=1) == []
+            assert world.clock.now_s - began_s == pytest.approx(1, abs=0.002)
+        world.twin.stopped = set()
+
+
+def test_what_comes_at_the_end_of_a_wait_comes_with_the_next(world: World) -> None:
+    [partition] = world.twin.create("logs", 1)
+    consumer = world.consumer()
+    world.clock.after(0.95, lambda: partition.put("late"))
+    found = consumer.poll(timeout=1) + consumer.poll(timeout=1)
+    assert [one.text for one in found] == ["late"]
+
+
+def test_calls_with_a_wrong_argument_say_what_is_meant(world: World) -> None:
+    world.twin.create("logs", 1)
+    for consumer in (world.consumer(), world.consumer(group="g")):
+        with pytest.raises(InvalidRequest, match=r"not 1.0; the time to wait is timeout="):
+            consumer.poll(1.0)  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="timeout is a number of seconds"):
+            consumer.poll(timeout="1")  # type: ignore[arg-type]

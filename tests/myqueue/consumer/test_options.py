@@ -25,3 +25,18 @@ def test_options_of_the_other_kind_are_refused(world: World) -> None:
     assert caught.value.details["field"] == "attach"
     with pytest.raises(TypeError):
         world.consumer(sesion_timeout_ms=5_000)
+
+
+def test_a_session_is_given_in_seconds_and_under_its_older_name(world: World) -> None:
+    world.twin.create("logs", 1)
+    for options in ({"session_timeout": 2.5}, {"session_timeout_ms": 2_500}):
+        core = world.consumer(group="g", **options)._core
+        assert isinstance(core, GroupCore)
+        assert core.settings.session_timeout_ms == 2_500
+    with pytest.raises(InvalidRequest, match="session_timeout"):
+        world.consumer(group="g", session_timeout="2")
+
+
+def test_a_name_that_is_nearly_right_is_told(world: World) -> None:
+    with pytest.raises(TypeError, match=r"did you mean auto_commit\?"):
+        world.consumer(group="g", autocommit=False)

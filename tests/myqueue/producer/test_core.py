@@ -108,7 +108,7 @@ def test_a_batch_counts_for_the_bytes_of_all_its_texts() -> None:
     assert size_bytes > 30 + 2 + 51
     assert core.single(("logs", 0), record, DeliveryFuture()).size_bytes == size_bytes
     parts = Splitting(held_bytes_max=1 << 20)
-    flow = core.group("logs", [record] * 3, parts, partition=0, partition_key=None)
+    flow = core.group("logs", [record] * 3, parts, partition=0, key=None)
     drive(flow, scene.transport, scene.clock)
     (whole,) = core.whole_batches("logs", parts.rest())
     assert whole.size_bytes == 3 * size_bytes

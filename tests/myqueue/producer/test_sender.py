@@ -261,7 +261,7 @@ def test_whole_batches_are_not_taken_when_no_thread_can_be_started(
     sender = make_sender(gate)
     core, parts = sender._core, Splitting(held_bytes_max=1 << 20)
     drive(
-        core.group("logs", ["0"], parts, partition=0, partition_key=None),
+        core.group("logs", ["0"], parts, partition=0, key=None),
         sender._transport,
         SystemClock(),
     )

@@ -26,7 +26,9 @@ def ask(api: MemoryApi, method: str, path: str, **fields: Any) -> dict[str, Any]
 
 
 def test_topics_only_grow(api: MemoryApi) -> None:
-    assert ask(api, "POST", "/topics", topic="a", number_of_partitions=2)["partitions"] == 2
+    assert (
+        ask(api, "POST", "/topics", topic="a", number_of_partitions=2)["number_of_partitions"] == 2
+    )
     assert ask(api, "POST", "/topics", topic="a")["code"] == "TOPIC_ALREADY_EXISTS"
     assert len(ask(api, "PATCH", "/topics/a", number_of_partitions=4)["partitions"]) == 4
     assert ask(api, "PATCH", "/topics/a", number_of_partitions=1)["code"] == "INVALID_REQUEST"

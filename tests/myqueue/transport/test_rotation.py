@@ -75,3 +75,14 @@ def test_a_partition_that_is_being_made_or_moved_may_answer_later() -> None:
     assert may_pass(NoLeader())
     assert may_pass(PartitionNotFound())
     assert not may_pass(InvalidRequest())
+
+
+def test_a_wait_takes_no_longer_than_its_timeout_and_servers_answer_before() -> None:
+    wait = Wait(1.0, now_s=10.0, patience_s=10.0)
+    assert wait.limit_s == wait.deadline_s == 11.0
+    assert [wait.hold_ms(now_s) for now_s in (10.0, 10.5, 10.95, 12.0)] == [900, 400, 0, 0]
+    # Answers that are on the way come in, or calls with a short timeout would never get any.
+    short = Wait(0.001, now_s=10.0, patience_s=10.0)
+    assert (short.limit_s, short.hold_ms(10.0)) == (10.5, 1)
+    assert Wait(1.0, now_s=10.0, patience_s=10.0, grace_s=0.5).limit_s == 11.5
+    assert Wait(None, now_s=10.0, patience_s=10.0).hold_ms(10.0) > 86_400_000

@@ -14,7 +14,7 @@ async def test_a_worker_registers_at_its_first_call_and_leaves_nothing() -> None
         queue._api.state.topics["logs"][0].put("x")
         worker = AsyncWorker("logs", queue.address, "workers")
         assert queue._api.state.clients == {}
-        (found,) = await worker.receive()
+        (found,) = await worker.receive(timeout=None)
         assert worker.group == "workers"
         assert worker.missed == 0
         assert len(queue._api.state.clients) == 1
@@ -23,7 +23,7 @@ async def test_a_worker_registers_at_its_first_call_and_leaves_nothing() -> None
         await worker.close()
         assert queue._api.state.clients == {}
         with pytest.raises(ClientClosed):
-            await worker.receive()
+            await worker.receive(timeout=None)
 
 
 async def test_an_iteration_ends_when_another_task_closes_the_worker() -> None:
@@ -43,7 +43,7 @@ async def test_an_iteration_ends_when_another_task_closes_the_worker() -> None:
             assert await reading == []
         # What was put after the end is in nobody's hands.
         async with AsyncWorker("logs", queue.address, "workers") as other:
-            (found,) = await other.receive()
+            (found,) = await other.receive(timeout=None)
             assert found.delivery_count == 1
 
 
@@ -53,7 +53,7 @@ async def test_cancelled_calls_take_nothing_that_others_wait_for() -> None:
         async with AsyncWorker("logs", queue.address, "workers", visibility_ms=60_000) as worker:
             seen: set[tuple[int, int]] = set()
             for number in range(60):
-                task = asyncio.create_task(worker.receive(1))
+                task = asyncio.create_task(worker.receive(1, None))
                 await asyncio.sleep(chance.random() * 0.003)
                 queue._api.state.topics["logs"][number % 2].put(str(number))
                 task.cancel()

@@ -21,12 +21,12 @@ def test_a_partition_without_a_leader_does_not_keep_the_others_waiting(world: Wo
         leader, bad.leader = bad.leader, ""
         good.put(*"abcdef")
         began_s = world.clock.now_s
-        found = [worker.receive(1)[0] for _ in range(6)]
+        found = [worker.receive(1, None)[0] for _ in range(6)]
         assert [one.partition for one in found] == [1] * 6
         assert world.clock.now_s - began_s < 2
         bad.leader = leader
         bad.put("x")
-        assert [one.text for one in worker.receive()] == ["x"]
+        assert [one.text for one in worker.receive(timeout=None)] == ["x"]
 
 
 def test_nothing_means_that_every_partition_said_so(world: World) -> None:
@@ -52,14 +52,14 @@ def test_an_election_after_a_long_wait_is_waited_for(world: World) -> None:
     with world.worker(config=SHORT) as worker:
         world.clock.after(100, lambda: move(""))
         world.clock.after(102, lambda: move(world.twin.brokers[1]))
-        assert [one.text for one in worker.receive()] == ["late"]
+        assert [one.text for one in worker.receive(timeout=None)] == ["late"]
 
 
 def test_a_wait_takes_nothing_and_asks_a_quiet_partition_no_more(world: World) -> None:
     partitions = world.twin.create("logs", 3)
     with world.worker() as worker:
         world.clock.after(5.0, lambda: partitions[2].put("x"))
-        (found,) = worker.receive()
+        (found,) = worker.receive(timeout=None)
         assert found.partition == 2
         asked = [decoded(body) for body in world.twin.bodies if body.path == "/messages/receive"]
         taken = [body["partition"] for body in asked if "partition" in body]
@@ -73,9 +73,9 @@ def test_a_wait_takes_nothing_and_asks_a_quiet_partition_no_more(world: World) -
 def test_a_message_that_comes_back_ends_the_wait(world: World) -> None:
     world.twin.create("logs", 1)[0].put("x")
     with world.worker(visibility_ms=7_000) as worker:
-        worker.receive()
+        worker.receive(timeout=None)
         began_s = world.clock.now_s
-        assert [one.delivery_count for one in worker.receive()] == [2]
+        assert [one.delivery_count for one in worker.receive(timeout=None)] == [2]
         assert world.clock.now_s - began_s == pytest.approx(7.0, abs=0.1)
 
 
@@ -84,13 +84,13 @@ def test_a_lost_answer_of_a_receive_costs_a_delivery_and_no_message(world: World
     with world.worker() as worker:
         world.twin.fail("/messages/receive", applied=True)
         assert worker.receive(timeout=0) == []
-        assert [one.delivery_count for one in worker.receive()] == [2]
+        assert [one.delivery_count for one in worker.receive(timeout=None)] == [2]
 
 
 def test_a_lost_answer_of_an_ack_is_asked_for_again(world: World) -> None:
     world.twin.create("logs", 1)[0].put("x", "y")
     with world.worker() as worker:
-        found = worker.receive()
+        found = worker.receive(timeout=None)
         world.twin.fail("/messages/ack", CommitTimeout(), applied=True, times=2)
         assert [(one.done, one.reason) for one in worker.ack(*found)] == [(True, "settled")] * 2
         assert worker.receive(timeout=60) == []
@@ -100,7 +100,7 @@ def test_acks_are_one_call_per_partition(world: World) -> None:
     for partition in world.twin.create("logs", 2):
         partition.put("x", "y")
     with world.worker() as worker:
-        found = worker.receive() + worker.receive()
+        found = worker.receive(timeout=None) + worker.receive(timeout=None)
         worker.ack(*found)
         assert len(world.twin.asked("/messages/ack")) == 2
         worker.nack()
@@ -112,7 +112,7 @@ def test_an_ack_that_fails_for_one_partition_reaches_the_other(world: World) -> 
     bad.put("x")
     good.put("y")
     with world.worker(config=SHORT) as worker:
-        found = worker.receive() + worker.receive()
+        found = worker.receive(timeout=None) + worker.receive(timeout=None)
         bad.leader = ""
         with pytest.raises(UnsettledDeliveries) as caught:
             worker.ack(*found)
@@ -129,7 +129,7 @@ def test_a_refusal_is_raised_at_once(world: World) -> None:
     with world.worker() as worker:
         world.twin.fail("/messages/receive", InvalidRequest("used by consumers", field="group"))
         with pytest.raises(InvalidRequest, match="used by consumers"):
-            worker.receive()
+            worker.receive(timeout=None)
 
 
 def test_wakes_in_vain_are_slowed_down(world: World) -> None:
@@ -146,11 +146,11 @@ def test_wakes_in_vain_are_slowed_down(world: World) -> None:
 def test_an_expired_registration_is_renewed(world: World) -> None:
     world.twin.create("logs", 1)[0].put("x", "y")
     with world.worker() as worker:
-        (found,) = worker.receive(1)
+        (found,) = worker.receive(1, None)
         world.twin.expired.add(worker.registration("logs").client_id)
         assert [one.done for one in worker.ack(found)] == [True]
         world.twin.expired.add(worker.registration("logs").client_id)
-        assert [one.text for one in worker.receive(1)] == ["y"]
+        assert [one.text for one in worker.receive(1, None)] == ["y"]
 
 
 def test_a_new_partition_is_read_from_its_beginning_whatever_the_start(world: World) -> None:
@@ -161,7 +161,7 @@ def test_a_new_partition_is_read_from_its_beginning_whatever_the_start(world: Wo
         partitions.append(world.twin.state.new_partition(1))
         partitions[1].put("new")
         world.clock.sleep(2)
-        assert [one.text for one in worker.receive()] == ["new"]
+        assert [one.text for one in worker.receive(timeout=None)] == ["new"]
 
 
 def test_messages_that_retention_took_are_counted(
@@ -170,7 +170,7 @@ def test_messages_that_retention_took_are_counted(
     world.twin.create("logs", 1)[0].put("x")
     world.twin.amended["/messages/receive"] = lambda answer: {**answer, "missed": 3}
     with world.worker() as worker:
-        worker.receive()
+        worker.receive(timeout=None)
         assert worker.missed == 3
     assert "retention deleted 3 messages of logs/0 before group workers" in caplog.text
 
@@ -181,7 +181,7 @@ def test_messages_that_nobody_can_decode_are_counted_apart(
     world.twin.create("logs", 1)[0].put("x")
     world.twin.amended["/messages/receive"] = lambda answer: {**answer, "corrupt": 3}
     with world.worker() as worker:
-        worker.receive()
+        worker.receive(timeout=None)
         assert (worker.corrupt, worker.missed) == (3, 0)
     assert "3 messages of logs/0 cannot be decoded by anybody" in caplog.text
     assert "deleted" not in caplog.text

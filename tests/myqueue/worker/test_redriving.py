@@ -74,7 +74,7 @@ def test_what_dies_again_meanwhile_is_left_for_the_next_run(world: World) -> Non
     kill(world, 1)
     with world.client() as client, world.worker(delivery_limit=1) as worker:
         for _ in client.redriving("logs"):
-            worker.nack(*worker.receive())
+            worker.nack(*worker.receive(timeout=None))
         assert len(values(world, "logs.dead")[1]) == 2
         assert client.redrive("logs") == 1
     assert values(world)[1] == ["0"] * 3
@@ -99,7 +99,7 @@ def test_dead_letters_of_another_topic_go_home(world: World) -> None:
     world.twin.create("other", 1)[0].put("x")
     world.twin.create("logs", 1)
     with world.worker("other", delivery_limit=1, dead_letter_topic="logs.dead") as worker:
-        worker.nack(*worker.receive())
+        worker.nack(*worker.receive(timeout=None))
     with world.client() as client:
         assert client.redrive("logs") == 1
     assert values(world, "other") == [["x", "x"]]

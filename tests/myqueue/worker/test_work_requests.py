@@ -11,10 +11,10 @@ from myqueue.worker.work_requests import (
     NACK,
     WorkOptions,
     look_request,
-    milliseconds,
     receive_call,
     received_delivery,
     settle_call,
+    work_ms,
 )
 
 WHERE = ("logs", 2)
@@ -62,10 +62,10 @@ def test_a_message_of_an_answer_becomes_a_delivery() -> None:
 
 
 def test_times_of_calls_have_limits() -> None:
-    assert milliseconds("delay", 0.25) == 250
+    assert work_ms("delay", 0.25) == 250
     for seconds in (-0.1, 43_201, float("nan")):
         with pytest.raises(InvalidRequest, match="delay"):
-            milliseconds("delay", seconds)
+            work_ms("delay", seconds)
 
 
 def test_impossible_options_are_refused() -> None:

@@ -49,7 +49,7 @@ def test_what_arrives_while_it_closes_is_given_back(world: World) -> None:
     world.twin.amended["/messages/receive"] = closing
     partition.put("x")
     with pytest.raises(ClientClosed):
-        worker.receive()
+        worker.receive(timeout=None)
     assert partition.works["workers"].unsettled[0].visible_at_ms <= world.twin.state.now_ms()
 
 
@@ -57,12 +57,12 @@ def test_the_child_of_a_fork_works_under_its_own_registration() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
         queue._api.state.topics["logs"][0].put("x", "y")
         worker = Worker("logs", queue.address, "workers")
-        (mine,) = worker.receive(1)
+        (mine,) = worker.receive(1, None)
         pid = os.fork()
         if not pid:
             status = 1
             try:
-                (other,) = worker.receive(1)
+                (other,) = worker.receive(1, None)
                 done = [one.done for one in worker.ack(mine, other)]
                 worker.close()
                 status = 0 if done == [True, True] and len(queue._api.state.clients) == 1 else 2
@@ -88,7 +88,7 @@ def test_chaos_loses_nothing_and_buries_nothing_that_was_acknowledged(
         world.twin.chaos = random.Random(seed)
         while len(acknowledged) < 60:
             worker = chance.choice([one, two])
-            found = worker.receive(chance.randrange(1, 8))
+            found = worker.receive(chance.randrange(1, 8), None)
             for delivery in found:
                 place = (delivery.partition, delivery.offset)
                 assert place not in acknowledged
