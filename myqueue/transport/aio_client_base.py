@@ -109,6 +109,7 @@ class AsyncClient(AsyncLifetime[Core]):
     list_clients = administers(Administration.list_clients)
     consumer_sizes = administers(Administration.consumer_sizes)
     list_groups = administers(Administration.list_groups)
+    describe_groups = administers(Administration.describe_groups)
     describe_group = administers(Administration.describe_group)
     reset_group = administers(Administration.reset_group)
     delete_group = administers(Administration.delete_group)
