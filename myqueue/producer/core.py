@@ -187,7 +187,11 @@ class ProducerCore(ClientCore):
             return partition if 0 <= partition < count else None
         if not count:
             return None
-        return self._choose_of(count, topic, key)
+        turns = self._turns.get(topic)
+        if key is not None or turns is None:
+            return self._choose_of(count, topic, key)
+        with self.lock:
+            return turns.next(count)
 
     def _choose_of(self, count: int, topic: str, key: Key | None) -> int:
         if key is not None:
