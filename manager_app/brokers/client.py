@@ -170,6 +170,8 @@ class BrokerContact:
         """
         self._metadata = metadata
         self._broker_client = broker_client
+        self._silent: set[int] = set()
+        """Brokers of which the log says that they do not answer."""
 
     async def ask(
         self,
@@ -191,7 +193,8 @@ class BrokerContact:
             silent: ids of brokers that did not answer in this round, and are not called again:
                 each call would hold the round up for `timeout_s`. This broker is added when it
                 does not answer.
-            log_level: of the line that says what failed.
+            log_level: of the line that says what failed; a broker that does not answer gets one
+                until it answers again.
 
         Returns:
             Its answer; None when it refused, did not answer, or was not called.
@@ -200,16 +203,24 @@ class BrokerContact:
         if address is None or (silent is not None and broker_id in silent):
             return None
         try:
-            return await self._broker_client.call(address, call, answer_type, timeout_s=timeout_s)
+            answer = await self._broker_client.call(address, call, answer_type, timeout_s=timeout_s)
         except (QueueError, CallFailed) as error:
-            if silent is not None and is_silent(error):
-                silent.add(broker_id)
+            if is_silent(error):
+                if silent is not None:
+                    silent.add(broker_id)
+                if broker_id in self._silent:
+                    log_level = logging.DEBUG
+                self._silent.add(broker_id)
             logger.log(
                 log_level,
                 "broker %d did not take %s %s: %s",
                 *(broker_id, call.method, call.path, error),
             )
             return None
+        if broker_id in self._silent:
+            self._silent.discard(broker_id)
+            logger.info("broker %d answers again", broker_id)
+        return answer
 
 
 def _read(answer: ClusterAnswer, answer_type: type[_A]) -> _A:

@@ -166,12 +166,10 @@ class Incoming:
 
     def peer_connected(self, broker_id: int) -> None:
         """Note a connection from a peer."""
-        logger.info("broker %d connected", broker_id)
         self._guard.heard(broker_id)
 
     def peer_lost(self, broker_id: int) -> None:
         """Start the failover of the replicas that the lost broker leads."""
-        logger.info("connection from broker %d lost", broker_id)
         self._guard.lost(broker_id)
 
     def peer_unreachable(self, broker_id: int) -> None:

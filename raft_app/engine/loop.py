@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from raft_app.storage.stream import StorageStream
     from raft_app.transport.protocol import RaftTransport
 
+
+logger = logging.getLogger(__name__)
 
 SENDERS_MAX = 1_000
 """Most groups that send in one turn after they had waited for room; the others do in the next."""
@@ -260,6 +263,8 @@ class EngineLoop:
             for listener in self.on_applied:
                 listener(replica)
         for replica in effects.leadership.values():
+            if replica.serves != replica.serving_seen:
+                _tell_serving(replica)
             replica.serving_seen = replica.serves
             for listener in self.on_leadership:
                 listener(replica)
@@ -310,3 +315,9 @@ class EngineLoop:
 
 def _ignore(_replica: Replica, _peer: int) -> None:
     """Do nothing."""
+
+
+def _tell_serving(replica: Replica) -> None:
+    """Log that this broker began to lead a partition, or ceased to."""
+    now = "leads" if replica.serves else "no longer leads"
+    logger.info("%s: this broker %s, term %d", replica.label, now, replica.node.term)

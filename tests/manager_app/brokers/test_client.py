@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from http_base.cluster_http import NotSent, OutcomeUnknown
 from manager_app.brokers import client as broker_client
-from manager_app.brokers.client import BrokerCall, BrokerClient
+from manager_app.brokers.client import BrokerCall, BrokerClient, BrokerContact
 from myqueue.contract.answers import Success
 from myqueue.contract.errors import Internal, NotLeader, OutOfOrderSequence, Overloaded
 
@@ -197,3 +199,24 @@ async def test_an_answer_of_another_shape_is_an_internal_error(client, server, p
     with pytest.raises(Internal) as raised:
         await client.call(address(server), BrokerCall("POST", path), Echo, timeout_s=5)
     assert not raised.value.outcome_known
+
+
+async def test_the_log_says_once_that_a_broker_does_not_answer(client, server, caplog):
+    metadata = SimpleNamespace(address_of=lambda _: address(server))
+    contact = BrokerContact(metadata, client)
+    # It has a connection by then: how long one takes depends on the machine.
+    assert await contact.ask(7, BrokerCall("POST", "/echo"), Echo, timeout_s=20) is not None
+    caplog.set_level(logging.INFO, "manager_app")
+    for _ in range(5):
+        silent: set[int] = set()
+        called = contact.ask(7, BrokerCall("POST", "/never"), Echo, timeout_s=0.01, silent=silent)
+        assert await called is None
+        assert silent == {7}
+    assert await contact.ask(7, BrokerCall("POST", "/refuse"), Echo, timeout_s=20) is None
+    for _ in range(2):
+        assert await contact.ask(7, BrokerCall("POST", "/echo"), Echo, timeout_s=20) is not None
+    assert caplog.messages == [
+        f"broker 7 did not take POST /never: {address(server)} did not answer in time",
+        "broker 7 did not take POST /refuse: not here",
+        "broker 7 answers again",
+    ]

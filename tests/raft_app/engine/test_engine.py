@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -35,6 +37,29 @@ async def cluster() -> AsyncIterator[EngineCluster]:
 async def test_first_replica_of_a_new_group_leads_without_waiting_for_a_timeout(cluster):
     await cluster.create_group(first=2)
     assert cluster.the_leader().broker_id == 2
+
+
+async def test_the_log_says_who_leads_and_at_debug_level_what_became_of_each_entry(cluster, caplog):
+    caplog.set_level(logging.INFO, "raft_app")
+    await cluster.create_group(first=2)
+    leader = cluster.the_leader()
+    label, term = leader.replicas[1].label, leader.replicas[1].node.term
+    await cluster.append("a")
+    assert caplog.messages == [f"{label}: this broker leads, term {term}"]
+    caplog.clear()
+    caplog.set_level(logging.DEBUG, "raft_app")
+    await cluster.append("b")
+    index = leader.replicas[1].node.last_index
+    entries = f"{label}: entries {index} to {index} are"
+    stored = f"{entries} stored, the last one of term {term}"
+
+    def all_told() -> bool:
+        told = Counter(caplog.messages)
+        return told[stored] == told[f"{entries} applied"] == 3
+
+    await cluster.until(all_told)
+    proposed = f"{label}: entry {index} of term {term} is proposed, a tuple"
+    assert caplog.messages.count(proposed) == 1
 
 
 async def test_proposal_is_applied_on_every_replica(cluster):
