@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from myqueue import Client, Consumer, Producer, Worker
 from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.prometheus import WINDOW, Prometheus, tool
+from tools.grafana_board import BOARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 TOPIC = "orders"
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
-
-
-def tool(name: str) -> str:
-    """Return the path of a program of Debian's package prometheus."""
-    found = shutil.which(name)
-    if found is None:
-        assert not os.environ.get("CI"), f"{name} is missing: apt-get install prometheus"
-        pytest.skip(f"{name} is not installed: apt-get install prometheus")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +48,16 @@ def use(manager: str) -> None:
         member.commit()
     with Worker(TOPIC, manager, group="mailers", delivery_limit=1) as worker:
         worker.nack(*worker.receive(1, timeout=20))
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    busy_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """Give a Prometheus that scrapes the cluster."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    with Prometheus(directory, addresses(busy_cluster)) as running:
+        yield running
 
 
 def addresses(cluster: Cluster) -> list[str]:
@@ -123,3 +125,38 @@ def test_each_topic_and_group_shows_what_it_did(busy_cluster: Cluster) -> None:
     assert found["broker_messages_received"] == 1
     assert found["broker_offsets_committed"] >= 1
     assert found["manager_group_lag_seconds"] > 0
+
+
+def test_every_query_of_the_board_finds_data(prometheus: Prometheus) -> None:
+    panels = json.loads(BOARD.read_text())["panels"]
+    queries = {target["expr"] for panel in panels for target in panel.get("targets", ())}
+    missing = {query.replace("$__rate_interval", WINDOW) for query in queries}
+
+    def all_found() -> bool:
+        missing.difference_update([query for query in missing if prometheus.query(query)])
+        return not missing
+
+    try:
+        wait_until(all_found, what="every query finds data", pause_s=0.5)
+    except AssertionError as error:
+        raise AssertionError(f"no data for {sorted(missing)}") from error
+    assert len(queries) > 40
+
+
+def test_every_alert_rule_is_judged_by_metrics_that_there_are(prometheus: Prometheus) -> None:
+    names = {
+        name
+        for rule in prometheus.rules()
+        for name in re.findall(r"\b(queue_\w+|up)\b", rule["query"])
+    }
+
+    def all_there() -> bool:
+        return all(prometheus.query(f"count({name})") for name in names)
+
+    wait_until(all_there, what=f"there are {sorted(names)}", pause_s=0.5)
+    wait_until(
+        lambda: all(rule["health"] == "ok" for rule in prometheus.rules()),
+        what="every rule was judged",
+        pause_s=0.5,
+    )
+    assert len(names) > 15
