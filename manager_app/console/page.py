@@ -19,6 +19,7 @@ from http_base.guard import Caller
 from http_base.writes import DATABASE_FAILURES
 from manager_app import runtime
 from manager_app.access_rows import holder_of_person
+from manager_app.health.problems import sentence
 from myqueue.contract.errors import Forbidden, QueueError, ReadOnlyManager
 
 if TYPE_CHECKING:
@@ -100,6 +101,14 @@ def why_read_only() -> str:
     return ""
 
 
+def health() -> tuple[str, str]:
+    """Return (severity, sentence) of how the cluster is, as this manager saw it last."""
+    present = runtime.installed()
+    if present is None or present.watch.looked_s is None:
+        return "plain", "Not looked at yet"
+    return sentence(present.watch.facts, present.watch.problems)
+
+
 def page(
     template: str, *, title: str = "", needs: Need = VIEW
 ) -> Callable[[Callable[..., Context | HttpResponse]], Callable[..., HttpResponse]]:
@@ -167,6 +176,7 @@ def render(
         **around,
         "base": "console/live.html" if refresh else "console/page.html",
         "may": may(request),
+        "health": health(),
         "read_only": why_read_only(),
         **context,
     }

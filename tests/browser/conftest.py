@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.visitor import (
+    ANSWER_MS,
     CHROMIUM,
     OPTIONS,
     PASSWORD,
@@ -39,6 +40,9 @@ class PeopledCluster(Cluster):
             for name, group in PEOPLE.items():
                 make_person(self.manager, name, group)
             make_person(self.manager, "mona", "operator", permissions=MESSAGES)
+
+
+expect.set_options(timeout=ANSWER_MS)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.urls import reverse
 
 from manager_app import runtime, selectors
 from manager_app.brokers import leaving
@@ -12,10 +15,12 @@ from manager_app.console.formats import plural
 from manager_app.console.page import page
 from manager_app.console.pages.overview import ShownProblem, seen
 from manager_app.health.facts import BrokerFacts
-from manager_app.models import Broker, Replica
+from manager_app.models import Broker, BrokerState, Replica
 from manager_app.placement.balance_round import running_moves
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpRequest
 
     from manager_app.runtime import ManagerRuntime
@@ -37,12 +42,16 @@ def brokers(request: HttpRequest) -> dict[str, Any]:
     """List the brokers by id."""
     manager = runtime.installed()
     facts, _ = seen(manager)
-    after = _number(request, "after")
-    found = [one for one in facts.brokers if one.broker_id > after]
-    shown = found[:PAGE_SIZE]
+    known = {one.broker_id: one for one in facts.brokers}
+    rows = list(
+        Broker.objects.exclude(state=BrokerState.REPLACED)
+        .filter(broker_id__gt=_number(request, "after"))
+        .order_by("broker_id")[: PAGE_SIZE + 1]
+    )
+    shown = rows[:PAGE_SIZE]
     return {
-        "rows": [BrokerRow(one, _sparks(manager, one.broker_id)) for one in shown],
-        "next": shown[-1].broker_id if len(found) > PAGE_SIZE else None,
+        "rows": [BrokerRow(_as_seen(row, known), _sparks(manager, row.broker_id)) for row in shown],
+        "next": shown[-1].broker_id if len(rows) > PAGE_SIZE else None,
     }
 
 
@@ -53,7 +62,7 @@ def broker(request: HttpRequest, broker_id: int) -> dict[str, Any]:
     manager = runtime.installed()
     facts, problems = seen(manager)
     known = {one.broker_id: one for one in facts.brokers}
-    own = known.get(broker_id) or BrokerFacts(broker_id=broker_id, address=row.address)
+    own = _as_seen(row, known)
     replicas, after = _replicas(row, _number(request, "after"))
     return {
         "title": f"Broker {broker_id}",
@@ -69,6 +78,14 @@ def broker(request: HttpRequest, broker_id: int) -> dict[str, Any]:
         "replicas": replicas,
         "next": after,
     }
+
+
+def _as_seen(row: Broker, known: Mapping[int, BrokerFacts]) -> BrokerFacts:
+    """Return what was seen of a broker last, with what people have changed since."""
+    seen_last = known.get(row.broker_id) or BrokerFacts(
+        broker_id=row.broker_id, address=row.address, state=row.state
+    )
+    return replace(seen_last, draining=row.draining)
 
 
 def _number(request: HttpRequest, name: str) -> int:
@@ -161,6 +178,11 @@ class DrainBroker(Action):
         if not replicas:
             return f"Broker {broker_id} is removed."
         return f"Broker {broker_id} is being emptied of {plural(replicas, 'replica')}."
+
+    def next_url(self, asked: Asked) -> str:
+        """Return the list, where the broker is removed already."""
+        is_there = Broker.objects.filter(pk=asked.parts["broker_id"]).exists()
+        return super().next_url(asked) if is_there else reverse("console:brokers")
 
     def back_parts(self, asked: Asked) -> dict[str, Any]:
         """Return the broker."""

@@ -25,6 +25,7 @@ def standby(monkeypatch):
         require_primary=refuse,
         require_writable=lambda: None,
         suspects=frozenset,
+        watch=SimpleNamespace(looked_s=None),
     )
     monkeypatch.setattr(runtime, "installed", lambda: present)
     return present
@@ -80,7 +81,9 @@ def test_a_refresh_gets_the_live_part_alone(log_in):
     part = browser.get("/admin/", headers={"HX-Request": "true"})
     assert b"<html" in whole.content
     assert b"<html" not in part.content
-    assert part.content.strip() in whole.content
+    live, _, chip = part.content.partition(b'<a id="health-chip"')
+    assert live.strip() in whole.content
+    assert b"hx-swap-oob" in chip
     assert whole.headers["Cache-Control"] == "no-store"
 
 

@@ -51,7 +51,8 @@ async def test_a_broker_is_drained_and_kept_here(site, log_in_at):
 async def test_a_broker_without_replicas_is_removed_at_once(site, log_in_at):
     browser = await log_in_at("operator")
     assert b"is removed at once" in (await browser.get("/admin/brokers/3/drain/")).body
-    assert (await browser.post("/admin/brokers/3/drain/", confirmed=1)).status == 302
+    done = await browser.post("/admin/brokers/3/drain/", confirmed=1)
+    assert (done.status, done.headers["location"]) == (302, "/admin/brokers/")
     assert not await site.in_database(Broker.objects.filter(pk=3).exists)
 
 
