@@ -13,6 +13,8 @@ STEP_S = 5.0
 HOUR_POINTS = 720
 MINUTE_S = 60.0
 DAY_POINTS = 1_440
+SKIPPED_MAX = 2
+"""Steps without a value that the next one stands for, too: it came late."""
 SERIES_MAX = 2_000
 """Figures that are kept; further ones are not begun. Each takes 9 KiB: 17 MiB in all."""
 
@@ -36,12 +38,13 @@ class Ring:
         """Keep the value of now; a later one of the same step takes its place."""
         step = int(now_s // self._step_s)
         points = len(self._values)
-        first = max(self._latest + 1, step - points + 1)
-        for skipped in range(first, step + 1):
-            self._values[skipped % points] = nan
+        kept = nan if value is None else value
+        is_late = step - self._latest <= SKIPPED_MAX + 1
+        for skipped in range(max(self._latest + 1, step - points + 1), step):
+            self._values[skipped % points] = kept if is_late else nan
         if step >= self._latest:
             self._latest = step
-            self._values[step % points] = nan if value is None else value
+            self._values[step % points] = kept
 
     def last(self, count: int, now_s: float) -> list[float | None]:
         """Return the values of the last `count` steps, the one before now last; None: a gap."""

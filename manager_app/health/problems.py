@@ -21,7 +21,7 @@ UNANSWERED_S = 10.0
 LEASE_TOLD_S = 600.0
 """For which a change of the primary is told."""
 LATE_TICKS_SHARE = 0.05
-"""Of all ticks of a look, above which a broker's clock counts as late."""
+"""Of all ticks of a minute, above which a broker's clock counts as late."""
 LAG_MIN = 1_000
 """A group with less left to read does not count as falling behind."""
 LAG_AGE_MIN_S = 60.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from http_base.cluster import BrokerStanding
 from manager_app.brokers.client import BrokerCall
 from manager_app.health.facts import BrokerFacts, ClusterFacts, GroupFacts, stored_facts
-from manager_app.health.histories import STEP_S, Histories
+from manager_app.health.histories import MINUTE_S, STEP_S, Histories
 from manager_app.health.problems import problems_of
 from manager_app.health.rates import Flow, counts_between, flows_between, merged, quantile
 from manager_app.models import BrokerState
@@ -140,6 +140,7 @@ class Watch:
                 continue
             if before is not None and now_s > before.at_s:
                 recent[broker_id] = _recent(before.standing, after)
+                figures["broker", broker_id, "late"] = recent[broker_id].ticks_late_share
                 own = flows_between(before.standing, after, now_s - before.at_s)
                 for topic, flow in own.items():
                     flows[topic] = flows.get(topic, Flow()) + flow
@@ -184,7 +185,7 @@ class Watch:
             stored_bytes=standing.stored_bytes,
             disk_full=standing.disk_full,
             disk_slow=standing.disk_slow,
-            ticks_late_share=None if own is None else own.ticks_late_share,
+            ticks_late_share=self._late(broker_id, now_s),
             write_s=None if own is None else own.write_s,
             version=standing.version,
             uptime_s=standing.uptime_s,
@@ -192,6 +193,13 @@ class Watch:
             answers=told.at_s == now_s,
             problems=tuple(standing.problems),
         )
+
+    def _late(self, broker_id: int, now_s: float) -> float | None:
+        """Return the share of ticks that came late in the last minute."""
+        points = int(MINUTE_S // STEP_S)
+        shares = self.histories.hour(("broker", broker_id, "late"), now_s + STEP_S, points=points)
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else None
 
     def _groups(self, now_s: float) -> tuple[GroupFacts, ...]:
         """Return where groups are, and keep their lags."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -42,21 +43,26 @@ def one_broker_dead(cluster: Cluster) -> Iterator[int]:
     cluster.wait_restarted(address, pid)
 
 
-def test_a_healthy_cluster_is_said_to_be_well(visit):
+FINE = "[data-health=good], [data-health=warn]"
+"""A busy machine lets clocks be late, which is a warning."""
+
+
+def test_a_healthy_cluster_is_said_to_work(visit):
     page = visit("vera").go("/admin/")
-    expect(page.locator("[data-health=good]")).to_contain_text("All is well", timeout=BACK_MS)
+    expect(page.locator(FINE)).to_have_text(re.compile("^(All is well|It works)"), timeout=BACK_MS)
+    expect(page.locator(".q-problem.q-bad")).to_have_count(0)
     expect(page.get_by_role("article")).to_have_count(3)
 
 
 def test_a_dead_broker_is_named_in_time_and_no_more_when_it_is_back(visit, cluster):
     page = visit("vera").go("/admin/")
-    expect(page.locator("[data-health=good]")).to_be_visible(timeout=BACK_MS)
+    expect(page.locator(FINE)).to_be_visible(timeout=BACK_MS)
     with one_broker_dead(cluster) as broker_id:
         problem = page.locator(".q-problem.q-bad", has_text=f"Broker {broker_id} ")
         expect(problem).to_contain_text("does not answer", timeout=NAMED_MS)
         expect(page.locator("[data-health=bad]")).to_be_visible()
     expect(problem).to_have_count(0, timeout=BACK_MS)
-    expect(page.locator("[data-health=good]")).to_be_visible(timeout=BACK_MS)
+    expect(page.locator(FINE)).to_be_visible(timeout=BACK_MS)
 
 
 def test_it_can_be_read_without_javascript(browser, visit, cluster):

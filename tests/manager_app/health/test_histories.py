@@ -6,12 +6,19 @@ from manager_app.health.histories import HOUR_POINTS, STEP_S, Histories, Ring, t
 
 
 def test_a_ring_keeps_the_last_values_and_a_gap_where_there_was_none():
-    ring = Ring(5.0, 4)
-    for now_s, value in ((100.0, 1.0), (105.0, 2.0), (115.0, 4.0)):
+    ring = Ring(5.0, 8)
+    for now_s, value in ((100.0, 1.0), (105.0, 2.0), (125.0, 4.0)):
         ring.put(value, now_s)
-    assert ring.last(4, 120.0) == [1.0, 2.0, None, 4.0]
-    assert ring.last(4, 135.0) == [4.0, None, None, None]
+    assert ring.last(6, 130.0) == [1.0, 2.0, None, None, None, 4.0]
+    assert ring.last(4, 145.0) == [4.0, None, None, None]
     assert ring.last(3, 1_000.0) == [None] * 3
+
+
+def test_a_value_that_comes_late_stands_for_the_steps_before_it():
+    ring = Ring(5.0, 8)
+    ring.put(1.0, 100.0)
+    ring.put(3.0, 115.0)
+    assert ring.last(4, 120.0) == [1.0, 3.0, 3.0, 3.0]
 
 
 def test_a_later_value_of_a_step_takes_its_place_and_unknown_is_a_gap():

@@ -91,7 +91,7 @@ async def test_what_brokers_count_becomes_histories(site):
     assert round(histories.latest(("cluster", "", "latency_p50"), now_s), 4) == 0.005
     assert watch.flows["logs"].messages_in == 20.0
     seen = broker_of(watch, 1)
-    assert (seen.ticks_late_share, seen.write_s) == (0.1, 0.005)
+    assert (round(seen.ticks_late_share, 4), seen.write_s) == (0.1, 0.005)
     assert [one.key for one in watch.problems] == ["broker 1 ticks", "broker 2 ticks"]
 
 
