@@ -35,6 +35,7 @@ UNITS: dict[str, Callable[[float | None], str]] = {
     "rate": rate,
     "bytes": size_rate,
     "seconds": formats.milliseconds,
+    "duration": formats.duration,
     "count": formats.number,
 }
 """Unit -> how a value is written; the script knows the same units."""

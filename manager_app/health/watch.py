@@ -211,6 +211,8 @@ class Watch:
             if total is None:
                 continue
             figures["group", name, "lag"] = float(total.lag)
+            age_s = None if total.age_ms is None else total.age_ms / 1000
+            figures["group", name, "age"] = age_s
             lag += total.lag
             before = self.histories.hour(("group", name, "lag"), now_s, points=BACK_POINTS)
             found.append(
@@ -219,7 +221,7 @@ class Watch:
                     is_workers=total.is_workers,
                     lag=total.lag,
                     lag_before=before[0],
-                    age_s=None if total.age_ms is None else total.age_ms / 1000,
+                    age_s=age_s,
                     dead=total.dead,
                 )
             )

@@ -148,8 +148,8 @@ class RedriveLetters(_LettersAction):
         count = "The dead letters" if left is None else plural(left, "dead letter")
         says = [
             (
-                f"{count} in {name} go back to topic {asked.parts['topic']}, each to the partition"
-                " where it died, the oldest first."
+                f"{count} in {name} will go back to topic {asked.parts['topic']}, each to the"
+                " partition where it died, the oldest first."
             ),
             "Workers get them like new messages, with as many deliveries as any.",
         ]

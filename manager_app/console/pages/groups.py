@@ -10,6 +10,7 @@ from django import forms
 from http_base.access import ADMINISTER, MOVE_OFFSETS
 from manager_app import runtime
 from manager_app.console.actions import Action, Asked
+from manager_app.console.charts import Chart, chart_of
 from manager_app.console.formats import number, plural
 from manager_app.console.page import page
 from manager_app.groups.descriptions import (
@@ -96,6 +97,7 @@ def one_group(request: HttpRequest, group: str) -> dict[str, Any]:
         "is_workers": is_workers,
         "state": _state(is_workers=is_workers, members=detail.member_count, figures=shown.total),
         "topics": shown.topics,
+        "charts": _charts(group),
         "dead_letters": [(one.topic, dead_letter_topic(one)) for one in _of_workers(shown)],
         "members": [
             (one, _assigned(one), _heard_s(one), one.session_timeout_ms / 1000)
@@ -107,6 +109,18 @@ def one_group(request: HttpRequest, group: str) -> dict[str, Any]:
         "most_behind": max((one.lag or 0 for one in detail.partitions), default=0),
         "silent": sorted(shown.silent),
     }
+
+
+def _charts(name: str) -> list[Chart]:
+    manager = runtime.current()
+    histories, now_s = manager.watch.histories, manager.monotonic_s()
+    return [
+        chart_of(histories, key, title, unit, lines=[(line, ("group", name, key))], now_s=now_s)
+        for key, title, unit, line in (
+            ("lag", "Lag", "count", "Messages left"),
+            ("age", "How long the oldest has waited", "duration", "Oldest left"),
+        )
+    ]
 
 
 def _of_workers(shown: GroupView) -> list[GroupStanding]:

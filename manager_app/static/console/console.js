@@ -40,8 +40,16 @@
     rate: (value) => `${short(value)}/s`,
     bytes: (value) => `${size(value)}/s`,
     seconds: (value) => `${short(value * 1000)} ms`,
+    duration: (value) => lasting(value),
     count: (value) => short(value),
   };
+
+  function lasting(seconds) {
+    for (const [of, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+      if (seconds >= of) return `${short(seconds / of)} ${unit}`;
+    }
+    return `${short(seconds)} s`;
+  }
 
   function short(value) {
     if (value !== 0 && Math.abs(value) < 10) return value.toLocaleString("en", { maximumFractionDigits: 1 });

@@ -58,7 +58,7 @@ async def test_only_who_may_sends_back_and_purges(dead, log_in_at):
     assert "redrive" not in await shown(viewer)
     for action in ("redrive", "purge"):
         assert (await viewer.get(f"{PAGE}{action}/")).status == 403
-    assert "3 dead letters in mails.dead go back" in await shown(operator, f"{PAGE}redrive/")
+    assert "3 dead letters in mails.dead will go back" in await shown(operator, f"{PAGE}redrive/")
     assert (await operator.post(f"{PAGE}purge/", confirmed=1)).status == 403
     admin = await log_in_at("administrator")
     done = await admin.post(f"{PAGE}purge/", confirmed=1, typed="mails")

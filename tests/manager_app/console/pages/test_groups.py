@@ -75,6 +75,8 @@ async def test_a_group_shows_members_partitions_and_lag(busy, log_in_at):
     assert "logs 0-3" in page
     assert "reading" in page
     assert "9 s" in page
+    assert "chart-lag" in page
+    assert "chart-age" in page
     assert "/admin/groups/billing/move/" not in page, "a viewer may not"
     await shown(await log_in_at("operator"), "/admin/groups/nowhere/", status=404)
 
