@@ -62,6 +62,9 @@ class HasLimits(Protocol):
 class BrokerRuntime:
     """One broker's engine with everything that waits on it; lives in the engine's loop."""
 
+    _places: list[tuple[str, int]]
+    """Of the index, in order; made with it."""
+
     def __init__(
         self,
         engine: Engine,
@@ -140,6 +143,13 @@ class BrokerRuntime:
             )
         return replica
 
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Topic and index of each partition that has a replica here, in order; for reading."""
+        if self._indexed_at != self.engine.replica_table.change_count:
+            self._make_index()
+        return self._places
+
     def _make_index(self) -> None:
         """Index the replicas by partition; done anew after each replica that came or went."""
         self._indexed_at = self.engine.replica_table.change_count
@@ -148,6 +158,7 @@ class BrokerRuntime:
         self._index = {
             (replica.spec.topic, replica.spec.partition): replica for _, replica in by_age
         }
+        self._places = sorted(self._index)
         self.traffic.forget_others({topic for topic, _ in self._index})
         self.elections.forget_others(self.engine.replicas)
 

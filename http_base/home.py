@@ -31,12 +31,15 @@ _ICON = b64decode(
 _CONSOLE = "/admin/"
 _LINKS = {
     "admin": "the console",
+    "console": "what this broker knows of its replicas",
     "docs": "every call of this server, to try out",
     "schema": "the same as OpenAPI",
     "readyz": "whether this server can do its work",
     "metrics": "figures for Prometheus",
 }
 """Name of a link -> what is there."""
+_PAGES = ("admin", "console")
+"""Of a manager, and of a broker."""
 
 
 class Home(Success, frozen=True):
@@ -60,8 +63,8 @@ class HomeView(ApiView):
         has_console = apps.is_installed("django.contrib.admin")
         if has_console and request.accepted_renderer.format == "api":
             return HttpResponseRedirect(_CONSOLE)
-        paths = {"admin": _CONSOLE} if has_console else {}
-        paths |= {name: f"/{name}" for name in _LINKS if name != "admin"}
+        paths = {"admin": _CONSOLE} if has_console else {"console": "/console/"}
+        paths |= {name: f"/{name}" for name in _LINKS if name not in _PAGES}
         links = {name: request.build_absolute_uri(path) for name, path in paths.items()}
         server = settings.SPECTACULAR_SETTINGS["TITLE"]
         if request.accepted_renderer.format == "api":

@@ -84,12 +84,15 @@ if _WITH_PEOPLE:
     AUTHENTICATION_BACKENDS = ["queuesite.login.ThrottledBackend"]
 MIDDLEWARE += ["django.middleware.clickjacking.XFrameOptionsMiddleware"]
 
+_TAG_LIBRARIES = {"console": "manager_app.console.tags"} if _WITH_PEOPLE else {}
+if QUEUE.role != MANAGER:
+    _TAG_LIBRARIES["broker_figures"] = "broker_app.console.figures"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"console": "manager_app.console.tags"} if _WITH_PEOPLE else {},
+            "libraries": _TAG_LIBRARIES,
             "context_processors": [
                 "django.template.context_processors.request",
                 "queuesite.banner.banner",

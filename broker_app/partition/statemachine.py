@@ -42,7 +42,7 @@ from raft_app.core.types import EntryKind, Proposal
 from raft_app.statemachine import InconsistentEntry, Propose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from broker_app.partition.commands import CommandBody, PartitionWrite
     from broker_app.partition.groups import ConsumerGroup
@@ -112,6 +112,11 @@ class PartitionState:
     def applied_cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor is."""
         return self._data.cursor(consumer_id)
+
+    @property
+    def cursors_by_id(self) -> Mapping[int, int]:
+        """Consumer id -> next offset, which may lie below the log start; for reading."""
+        return self._data.cursors
 
     def consumer_group(self, name: str) -> ConsumerGroup | None:
         """Return a consumer group; None when it is not known, or used by queue workers."""

@@ -451,6 +451,16 @@ class Engine:
 
     # --- requests ---------------------------------------------------------------------------
 
+    @property
+    def connected_peers(self) -> frozenset[int]:
+        """Broker ids whose connection to this broker is up."""
+        return self._transport.connected_peers
+
+    @property
+    def reached_peers(self) -> frozenset[int]:
+        """Broker ids to which this broker's connection is up."""
+        return self._transport.reached_peers
+
     def replica(self, group_id: int) -> Replica:
         """Return a local replica.
 

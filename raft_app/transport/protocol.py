@@ -59,6 +59,14 @@ class RaftTransport(Protocol):
     def broker_id(self) -> int:
         """The broker that it belongs to."""
 
+    @property
+    def connected_peers(self) -> frozenset[int]:
+        """Broker ids whose incoming connection is up."""
+
+    @property
+    def reached_peers(self) -> frozenset[int]:
+        """Broker ids to which the outgoing connection is up."""
+
     async def start(self, handler: TransportHandler) -> None:
         """Listen, and dial the peers set so far.
 

@@ -23,7 +23,9 @@ from myqueue.contract.errors import (
     NotLeader,
     PartitionNotFound,
 )
-from raft_app.core.types import Entry, EntryKind, Membership, RaftMember
+from raft_app.core.progress import ProgressState
+from raft_app.core.status import PeerStatus, Status
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, Role
 from raft_app.engine.kept import Found, Kept
 from raft_app.engine.membership import ReplicaChange
 from raft_app.engine.tick_intervals import TickIntervals
@@ -97,11 +99,53 @@ class ReplicaTwin:
     def last_index(self) -> int:
         return len(self.log)
 
+    @property
+    def first_index(self) -> int:
+        return 1
+
     def progress(self) -> list[FollowerProgress]:
         return []
 
     def followers(self) -> list[tuple[int, int, bool]]:
         return self.lags
+
+    def broker_of(self, replica_id: int) -> int:
+        return {member.replica_id: member.broker_id for member in self.membership.members}.get(
+            replica_id, 0
+        )
+
+    def status(self) -> Status:
+        own_id = self.spec.replica_id
+        others = [one for one in self.membership.members if one.replica_id != own_id]
+        peers = others if self.is_leader else []
+        return Status(
+            replica_id=self.spec.replica_id,
+            term=self.term,
+            vote=0,
+            role=Role.LEADER if self.is_leader else Role.FOLLOWER,
+            leader=self.spec.replica_id if self.is_leader else 0,
+            commit_index=self.commit_index,
+            applied_index=self.commit_index,
+            durable_index=self.last_index,
+            first_index=self.first_index,
+            last_index=self.last_index,
+            membership=self.membership,
+            membership_index=0,
+            is_installing=self.is_installing,
+            is_asleep=self.is_asleep,
+            transferee=0,
+            progress={
+                one.replica_id: PeerStatus(
+                    match=max(0, self.last_index - 3),
+                    next=self.last_index + 1,
+                    state=ProgressState.REPLICATE,
+                    is_heard=True,
+                    inflight_appends=1,
+                    inflight_bytes=2_048,
+                )
+                for one in peers
+            },
+        )
 
     def require_serving(self) -> None:
         if not self.serves:
@@ -120,6 +164,8 @@ class EngineTwin:
         self.replicas: dict[int, ReplicaTwin] = {}
         self.replica_table = SimpleNamespace(change_count=0)
         self.peers: dict[int, Any] = {2: None}
+        self.connected_peers = frozenset({2})
+        self.reached_peers: frozenset[int] = frozenset()
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
         self.watchdog = SimpleNamespace(intervals_without_tick=0, tick_intervals=TickIntervals(50))

@@ -179,6 +179,14 @@ class MemoryTransport:
         self._hub = hub
         self._told_unreachable: set[int] = set()
 
+    @property
+    def connected_peers(self) -> frozenset[int]:
+        return frozenset(source for source, to in self._hub._links if to == self.broker_id)
+
+    @property
+    def reached_peers(self) -> frozenset[int]:
+        return frozenset(to for source, to in self._hub._links if source == self.broker_id)
+
     async def start(self, handler: TransportHandler) -> None:
         """Join the hub and connect to the peers set so far."""
         assert self.handler is None, "a transport is started once"

@@ -140,7 +140,7 @@ NEEDS = {
     },
 }
 FUNCTIONS = {"/favicon.ico": "open", "/schema": "known", "/docs": "known"}
-"""Views that are no classes of the API; those below /admin/ are pages for people."""
+"""Views that are no classes of the API; those below /admin/ and /console/ are pages for people."""
 
 
 def views(patterns, prefix="/"):
@@ -148,7 +148,7 @@ def views(patterns, prefix="/"):
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            if path != "/admin/":
+            if path not in ("/admin/", "/console/"):
                 yield from views(pattern.url_patterns, path)
         else:
             yield re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path), pattern.callback

@@ -86,6 +86,11 @@ class TcpTransport:
         """Broker ids whose incoming connection is up."""
         return self._listener.connected_peers if self._listener else frozenset()
 
+    @property
+    def reached_peers(self) -> frozenset[int]:
+        """Broker ids to which the outgoing connection is up."""
+        return frozenset(peer for peer, dialer in self._dialers.items() if dialer.connected)
+
     async def start(self, handler: TransportHandler) -> None:
         """Listen, and dial the peers set so far.
 
