@@ -50,6 +50,7 @@ class Figure(StrEnum):
     REGISTER_MS = "register_ms"
     CLIENTS_MS = "clients_ms"
     PAGE_MS = "page_ms"
+    CONSOLE_MS = "console_ms"
 
     @property
     def label(self) -> str:
@@ -95,6 +96,7 @@ _LABELS = {
     Figure.REGISTER_MS: "registering a client, ms",
     Figure.CLIENTS_MS: "heartbeats of all clients stored, and a look, ms",
     Figure.PAGE_MS: "the slowest list of the admin, ms",
+    Figure.CONSOLE_MS: "the slowest page of the console, ms",
 }
 
 

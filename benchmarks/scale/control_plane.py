@@ -24,7 +24,7 @@ from benchmarks.scale.manager_costs import seconds
 from manager_app import selectors
 from manager_app.apis.rendering import partition_detail
 from manager_app.inputs import BrokersQuery, ClientsQuery, TopicsQuery
-from manager_app.models import Broker, Producer, Replica, ReplicaState, Topic
+from manager_app.models import Broker, ConsumerGroup, Producer, Replica, ReplicaState, Topic
 from manager_app.placement.balance_round import plan_balance
 from manager_app.placement.partition_facts import partitions_to_heal
 from manager_app.placement.rules import choose_transfers
@@ -43,6 +43,22 @@ BROKERS = 30
 CLIENTS_PER_PARTITION = 2
 PAGES = ("topic", "partition", "replica", "broker", "producer", "consumer", "consumergroup")
 """Of the admin, each with its rows as they are, searched, and from the middle."""
+GROUPS = 500
+CONSOLE = (
+    "/admin/",
+    "/admin/topics/",
+    "/admin/topics/?after=topic-00005",
+    "/admin/topics/?name=0005",
+    "/admin/topics/topic-00005/",
+    "/admin/topics/wide-0/",
+    "/admin/topics/topic-00005/settings/",
+    "/admin/topics/topic-00005/settings/delete/",
+    "/admin/brokers/",
+    "/admin/brokers/1/",
+    "/admin/clients/",
+    "/admin/events/",
+)
+"""Pages that show what is stored, without a running manager."""
 FOLLOWING_SHARE = 100
 """One of so many replicas has changed where a report follows another."""
 
@@ -172,8 +188,21 @@ def _clients() -> dict[Figure, float]:
     }
 
 
+def _make_groups() -> None:
+    """Store groups that read a topic or two each."""
+    names = list(Topic.objects.order_by("pk").values_list("name", flat=True)[:GROUPS])
+    ConsumerGroup.objects.bulk_create(
+        ConsumerGroup(
+            name=f"group-{number:05}",
+            topics={names[(number + one) % len(names)]: [TOPIC_PARTITIONS, 1] for one in (0, 7)},
+        )
+        for number in range(GROUPS)
+    )
+
+
 def _pages() -> dict[Figure, float]:
-    """Return what the slowest list of the admin takes."""
+    """Return what the slowest list of the admin takes, and the slowest page of the console."""
+    _make_groups()
 
     def get(path: str) -> None:
         # A small database has no fourth page, and the admin leads elsewhere.
@@ -187,4 +216,7 @@ def _pages() -> dict[Figure, float]:
             for page in PAGES
             for query in ("", "?q=topic-00005", "?p=3")
         ]
-        return {Figure.PAGE_MS: max(_milliseconds(partial(get, path)) for path in paths)}
+        return {
+            Figure.PAGE_MS: max(_milliseconds(partial(get, path)) for path in paths),
+            Figure.CONSOLE_MS: max(_milliseconds(partial(get, path)) for path in CONSOLE),
+        }

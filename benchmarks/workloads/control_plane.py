@@ -42,6 +42,7 @@ class ControlPlane:
         Figure.REGISTER_MS,
         Figure.CLIENTS_MS,
         Figure.PAGE_MS,
+        Figure.CONSOLE_MS,
     )
     targets: tuple[Target, ...] = (
         at_most(Figure.LIST_MS, 20),
@@ -55,6 +56,7 @@ class ControlPlane:
         at_most(Figure.REGISTER_MS, 20),
         at_most(Figure.CLIENTS_MS, 2_000),
         at_most(Figure.PAGE_MS, 300),
+        at_most(Figure.CONSOLE_MS, 300),
     )
     floor: FloorKind | None = None
 

@@ -258,6 +258,7 @@ def message(request: HttpRequest, topic: str, partition: int, offset: int) -> An
     return {
         **context,
         "at": _time(record),
+        "thousandths": f"{record.timestamp % 1000:03}",
         "key": None if record.key is None else show(record.key, "auto"),
         "value": show(record.value, form),
         "form": form,

@@ -14,6 +14,7 @@ from manager_app import runtime, selectors
 from manager_app.answers import PartitionPurged
 from manager_app.apis.rendering import partition_detail
 from manager_app.console.actions import Action, Asked
+from manager_app.console.charts import chart_of
 from manager_app.console.formats import number, plural, size
 from manager_app.console.page import may, page
 from manager_app.console.quantities import (
@@ -29,6 +30,7 @@ from manager_app.console.topic_figures import (
     topics_listed,
 )
 from manager_app.groups.standings import Overview
+from manager_app.health.histories import thinned
 from manager_app.inputs import ClientsQuery, TopicPurge
 from manager_app.models import ClientState, ConsumerGroup, GroupMember, Topic
 from manager_app.placement import eligible_brokers
@@ -45,12 +47,13 @@ from myqueue.contract.inputs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from django.http import HttpRequest
 
     from http_base.cluster import GroupStanding, ReplicaReport
     from manager_app.answers import PartitionDetail
+    from manager_app.console.charts import Chart
 
 T = TypeVar("T")
 TOPICS_PER_PAGE = 50
@@ -58,6 +61,9 @@ PARTITIONS_PER_PAGE = 100
 CLIENTS_SHOWN = 10
 """Producers, and consumers, on the page of a topic; the rest is on that of clients."""
 GROUPS_SHOWN = 50
+SPARK_POINTS = 120
+"""Of the history that a line in the list shows: ten minutes."""
+SPARK_DRAWN = 40
 REPORTS_LIMIT_S = 3.0
 """For the brokers' answers; each has a shorter limit of its own."""
 PURGE_LIMIT_S = 15.0
@@ -118,7 +124,57 @@ def topics(request: HttpRequest) -> dict[str, Any]:
     """List the topics by name."""
     named = request.GET.get("name", "").strip()[:249]
     found = topics_listed(after=request.GET.get("after", ""), named=named, limit=TOPICS_PER_PAGE)
-    return {"rows": found.rows, "next": found.next, "name": named}
+    return {
+        "rows": [(one, traffic_of(one.topic.name)) for one in found.rows],
+        "next": found.next,
+        "name": named,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What goes through a topic, in messages a second."""
+
+    rate_in: float | None = None
+    """None where nobody counts it."""
+    rate_out: float | None = None
+    line: Sequence[float | None] = ()
+    """Of what came in during the last minutes, oldest first."""
+
+
+def traffic_of(topic: str) -> Traffic:
+    """Return what this manager saw go through a topic."""
+    present = runtime.installed()
+    if present is None:
+        return Traffic()
+    histories, now_s = present.watch.histories, present.monotonic_s()
+    into = ("topic", topic, "messages_in")
+    return Traffic(
+        histories.latest(into, now_s),
+        histories.latest(("topic", topic, "messages_out"), now_s),
+        thinned(histories.hour(into, now_s, points=SPARK_POINTS), SPARK_DRAWN),
+    )
+
+
+def _charts(topic: str) -> list[Chart]:
+    present = runtime.installed()
+    if present is None:
+        return []
+    histories, now_s = present.watch.histories, present.monotonic_s()
+    return [
+        chart_of(
+            histories,
+            name,
+            name.capitalize(),
+            unit,
+            lines=[
+                ("In", ("topic", topic, f"{name}_in")),
+                ("Out", ("topic", topic, f"{name}_out")),
+            ],
+            now_s=now_s,
+        )
+        for name, unit in (("messages", "rate"), ("bytes", "bytes"))
+    ]
 
 
 @page("console/topic.html")
@@ -148,7 +204,7 @@ def topic(request: HttpRequest, topic: str) -> dict[str, Any]:
         "producers": _clients("producer", row),
         "consumers": _clients("consumer", row),
         "groups": _groups(topic, told),
-        "standings": told,
+        "charts": _charts(topic),
     }
 
 
@@ -499,7 +555,9 @@ class DeleteTopic(TopicAction):
         )
         if clients:
             said.append(f"{plural(clients, 'registered client')} of it cannot go on.")
-        groups = _groups(row.name, asked.manager.standings.latest)["shown"]
+        present = runtime.installed()
+        told = Overview() if present is None else present.standings.latest
+        groups = _groups(row.name, told)["shown"]
         if groups:
             named = ", ".join(group.name for group in groups[:5])
             said.append(f"{plural(len(groups), 'consumer group')} read it: {named}.")
