@@ -101,4 +101,30 @@ DOOR_MUTANTS = (
         new="            if len(self._shaking) > BACKLOG:\n",
         test="tests/queuesite/test_serving.py::test_those_who_never_shake_hands_keep_nobody_out",
     ),
+    Mutant(
+        name="heads-of-any-framing-known",
+        fault="A head is remembered whatever it says of how its request is framed",
+        path="http_base/known_heads.py",
+        old="            not _UNUSUAL.isdisjoint(names)\n",
+        new="            False\n",
+        test="tests/http_base/test_known_heads.py"
+        "::test_what_is_framed_in_another_way_is_not_learnt",
+    ),
+    Mutant(
+        name="plain-requests-out-of-turn",
+        fault="A request whose head is known is answered before the one that came before it",
+        path="queuesite/serving.py",
+        old="        return is_answered and not self.flow.write_paused\n",
+        new="        return not self.flow.write_paused\n",
+        test="tests/queuesite/test_plain_cycle.py"
+        "::test_a_request_that_follows_before_the_answer_waits_for_its_turn",
+    ),
+    Mutant(
+        name="plain-requests-without-weighing",
+        fault="A request of a foreign page is answered as if a program had sent it",
+        path="http_base/hotpaths.py",
+        old="            or not _WEIGHED.isdisjoint(known)\n",
+        new="",
+        test="tests/queuesite/test_plain_cycle.py::test_what_has_to_be_weighed_goes_the_usual_way",
+    ),
 )

@@ -208,5 +208,14 @@ ENGINE_MUTANTS = (
         test="tests/raft_app/engine/test_guard.py"
         "::test_nobody_sleeps_on_a_leader_that_became_faulty",
     ),
+    Mutant(
+        name="told-never-too-late",
+        fault="Who is told at once waits for a quorum for ever",
+        path="raft_app/engine/waiters.py",
+        old="                told.set_exception(too_late(where, timeout_ms))\n",
+        new="                pass\n",
+        test="tests/raft_app/engine/test_engine_requests.py"
+        "::test_what_begins_without_a_quorum_ends_in_time_and_unknown",
+    ),
 )
 """All of them, from the engine to the disk and the network."""
