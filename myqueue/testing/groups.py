@@ -31,7 +31,7 @@ from myqueue.contract.group_inputs import (
     by_topic,
     check_group_name,
 )
-from myqueue.contract.inputs import read_input
+from myqueue.contract.inputs import DEFAULT_PAGE, read_input
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import GroupState, Subscription, TopicShape
@@ -177,9 +177,16 @@ class MemoryGroups:
         topics = state.wanted.union(
             topic for topic, _, one in self._partitions() if one.knows_group(name)
         )
+        asked = request.query or {}
+        after, limit = str(asked.get("after", "")), int(str(asked.get("limit", DEFAULT_PAGE)))
+        left = sorted(one for one in state.members if one > after)
+        shown = left[:limit]
         return {
             "group": name,
+            "kind": "consumers" if name in self.by_name else "workers",
             "generation": state.generation,
+            "member_count": len(state.members),
+            "next": shown[-1] if len(left) > limit else None,
             "members": [
                 {
                     "member_id": member_id,
@@ -188,7 +195,7 @@ class MemoryGroups:
                     "last_heartbeat": group.beaten_ms[member_id],
                     "session_timeout_ms": member.session_timeout_ms,
                 }
-                for member_id, member in state.members.items()
+                for member_id, member in ((one, state.members[one]) for one in shown)
             ],
             "partitions": [
                 {
@@ -198,7 +205,7 @@ class MemoryGroups:
                     **partition.group_place(name, self._state.now_ms()),
                 }
                 for topic, index, partition in sorted(self._partitions(), key=lambda one: one[:2])
-                if topic in topics
+                if topic in topics and not after
             ],
         }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from myqueue.client import Client
 from myqueue.contract.errors import (
     GroupNotFound,
     IllegalGeneration,
@@ -14,8 +15,11 @@ from myqueue.contract.errors import (
 from myqueue.contract.group_inputs import OffsetsCommit
 from myqueue.contract.http1 import Request
 from myqueue.contract.rules.group_makers import GROUPS_MAX, GROUPS_PER_CLIENT_MAX
+from myqueue.contract.rules.group_membership import GroupState, Member, Subscription
 from myqueue.testing.api import MemoryApi
+from myqueue.testing.groups import MemoryGroup
 from myqueue.testing.partition import MemoryPartition
+from myqueue.testing.queue import InMemoryQueue
 from myqueue.testing.state import MemoryState
 from myqueue.transport.blocking import encode_body, read_body
 from tests.myqueue.conftest import World
@@ -135,3 +139,18 @@ def test_an_old_generation_is_told_the_known_one(world: World) -> None:
     world.twin.topics["logs"][0].group_offsets["g"] = (5, 0)
     with pytest.raises(IllegalGeneration):
         consumer.commit()
+
+
+def test_members_come_in_pages_which_a_client_puts_together() -> None:
+    with InMemoryQueue({"logs": 1}) as queue:
+        groups = queue._api.groups
+        topics = Subscription(frozenset({"logs"}), 30_000)
+        members = {f"{number:032x}": Member(topics.topics, 30_000) for number in range(150)}
+        groups.by_name["g"] = MemoryGroup(GroupState(7, {}, members))
+        groups.by_name["g"].beaten_ms = dict.fromkeys(members, queue._api.state.now_ms())
+        first = groups.answer(Request("GET", "/groups/g", query={"limit": "2"}))
+        assert [one["member_id"] for one in first["members"]] == sorted(members)[:2]
+        assert (first["next"], first["member_count"]) == (sorted(members)[1], 150)
+        with Client(queue.address) as client:
+            described = client.describe_group("g")
+        assert [one.member_id for one in described.members] == sorted(members)
