@@ -79,6 +79,20 @@ async def test_what_is_stored_is_told_by_topic(
     assert shown["stored_bytes", "logs"] > 100
 
 
+async def test_a_scrape_has_no_more_lines_for_more_partitions_and_topics(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    sizes = []
+    for topics in (150, 300):
+        for number in range(topics):
+            topic = f"t{number}"
+            for partition in range(2):
+                engine.add(topic, partition, group_id=1 + 2 * number + partition)
+            runtime.traffic[topic].messages_produced += 1
+        sizes.append(len(await figures()))
+    assert sizes[0] == sizes[1]
+
+
 async def test_all_replicas_are_looked_at_while_others_have_their_turn(
     runtime: BrokerRuntime, engine: EngineTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

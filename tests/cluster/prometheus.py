@@ -39,8 +39,14 @@ def tool(name: str) -> str:
 
 
 def in_short(rules: str) -> str:
-    """Return alert rules that fire at once and look back for seconds instead of minutes."""
-    return re.sub(r"\[\w+\]", f"[{WINDOW}]", re.sub(r"for: \w+", "for: 0s", rules))
+    """Return alert rules that fire at once, and look back for and bear seconds, not minutes."""
+    for long, short in (
+        (r"for: \w+", "for: 0s"),
+        (r"\[\w+\]", f"[{WINDOW}]"),
+        (r"(_seconds\)) > \d+", r"\1 > 3"),
+    ):
+        rules = re.sub(long, short, rules)
+    return rules
 
 
 class Prometheus:
