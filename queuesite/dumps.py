@@ -33,6 +33,8 @@ from urllib.parse import urlsplit
 from msgspec.structs import fields
 from prometheus_client import generate_latest
 
+from queuesite.conf import MANAGER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -66,9 +68,15 @@ _URLS = frozenset({"database_url", "celery_broker_url"})
 class Dumps:
     """Writes dumps of this process when it is asked to; lives in the main thread."""
 
-    def __init__(self, config: QueueConfig) -> None:
-        """Prepare; nothing is touched before `start`."""
+    def __init__(self, config: QueueConfig, *, loop_answer_s: float = LOOP_ANSWER_S) -> None:
+        """Prepare; nothing is touched before `start`.
+
+        Args:
+            config: of the process.
+            loop_answer_s: for the event loop to answer, in seconds.
+        """
         self._config = config
+        self._loop_answer_s = loop_answer_s
         self._began_s = time.monotonic()
         self._ends = False
         self._thread: threading.Thread | None = None
@@ -86,12 +94,15 @@ class Dumps:
         self._thread.start()
 
     def show(self) -> None:
-        """Let `manage.py dump` find this process; the data folder is there by now.
+        """Let `manage.py dump` find this process; the data folder of a broker is there by now.
 
-        A folder that takes no file, as on a full disk, keeps nobody from working.
+        A manager over PostgreSQL needs none for anything else. A folder that takes no file, as on
+        a full disk, keeps nobody from working.
         """
         path = self._config.data_dir / f"process-{self._config.port}.lock"
         try:
+            if self._config.role == MANAGER:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)  # a look at it takes no time
             os.ftruncate(self._lock, 0)
@@ -158,10 +169,10 @@ class Dumps:
         yield f"{type(self._loop).__module__}.{type(self._loop).__name__}"
         answered, asked_s = threading.Event(), time.monotonic()
         self._loop.call_soon_threadsafe(answered.set)
-        if threading.get_ident() != self._main and answered.wait(LOOP_ANSWER_S):
+        if threading.get_ident() != self._main and answered.wait(self._loop_answer_s):
             yield f"it answered within {1_000 * (time.monotonic() - asked_s):.1f} ms"
         else:
-            yield f"it did not answer within {LOOP_ANSWER_S:g} s: see what its thread does"
+            yield f"it did not answer within {self._loop_answer_s:g} s: see what its thread does"
 
 
 def write_dump(directory: Path, text: str) -> Path:

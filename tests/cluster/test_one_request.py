@@ -198,7 +198,7 @@ def test_every_process_says_where_it_is(cluster: Cluster) -> None:
     assert sorted(dumps) == ["broker-1", "broker-2", "broker-3", "manager"]
     secret = (cluster.data_dir / "cluster.secret").read_text().strip()
     for name, said in dumps.items():
-        assert "it answered within" in said, name
+        assert "== event loop ==\nuvloop.Loop\nit " in said, name
         assert "CLUSTER_SECRET=(set)" in said
         assert secret not in said
         assert "cannot be told" not in said

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from queuesite.dumps import DUMP_NAME, DUMPS_MAX, dump_of, processes_in, write_dump
+from queuesite.conf import QueueConfig
+from queuesite.dumps import DUMP_NAME, DUMPS_MAX, Dumps, dump_of, processes_in, write_dump
 from queuesite.private_files import BROKER_NAMES, MANAGER_NAMES
 from tests.cluster.processes import inherited, popen, wait_until
 
@@ -109,6 +111,16 @@ def test_only_the_newest_are_kept_and_other_files_stay(tmp_path):
     assert kept == {"dump-of-somebody.txt", *(one.name for one in paths[-DUMPS_MAX:])}
     assert paths[-1].read_text() == str(DUMPS_MAX + 2)
     assert all(names.fullmatch(paths[0].name) for names in (BROKER_NAMES, MANAGER_NAMES))
+
+
+@pytest.mark.parametrize("role", ["manager", "broker"])
+def test_only_a_manager_makes_its_folder(tmp_path, role, caplog):
+    folder = tmp_path / "managers" / "data"
+    dumps = Dumps(replace(QueueConfig(), role=role, data_dir=folder))
+    dumps.show()
+    dumps.stop()
+    assert folder.exists() == (role == "manager")
+    assert ("will not find this process" in caplog.text) == (role == "broker")
 
 
 def test_a_folder_that_takes_no_file_is_told(tmp_path):
