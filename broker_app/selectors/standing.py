@@ -12,6 +12,7 @@ from broker_app.runtime import state_of
 from broker_app.selectors.partitions import problems_list
 from broker_app.traffic import OTHER, summed
 from http_base.cluster import BrokerStanding
+from http_base.request_metrics import OK, REQUEST_TIMES
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 TOPICS_TOLD_MAX = 200
 """Topics that an answer names; a manager keeps histories of them."""
+PRODUCED = ("POST", "/producer/produce", OK)
+"""Key of the times of produce calls that succeeded."""
 STARTED_S = time.monotonic()
 """When this process imported this module, which it does at its start."""
 
@@ -33,10 +36,13 @@ def standing_get(*, runtime: BrokerRuntime) -> BrokerStanding:
         if not replica.faulty:
             stored += state_of(replica).size_bytes
         leaders += replica.serves
+    produced = REQUEST_TIMES.get(PRODUCED)
     return BrokerStanding(
         version=settings.VERSION,
         uptime_s=time.monotonic() - STARTED_S,
         traffic=traffic_told(runtime.traffic),
+        produce_bounds_s=[] if produced is None else list(produced.bounds),
+        produce_counts=[] if produced is None else produced.cumulated(),
         transactions=engine.stream.transactions,
         transaction_seconds=engine.stream.times.sum,
         ticks=intervals.times.cumulated()[-1],

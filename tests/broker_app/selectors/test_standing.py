@@ -7,6 +7,7 @@ import pytest
 from broker_app.selectors import standing
 from broker_app.selectors.standing import standing_get, traffic_told
 from broker_app.traffic import OTHER, Traffic
+from http_base.request_metrics import RequestTimes
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ async def test_a_broker_tells_what_it_holds_and_what_its_disk_and_clock_do(
     assert told.problems == ["the disk has less than its reserve of free space"]
     replica.faulty = "a torn row"
     assert (standing_get(runtime=runtime).stored_bytes, told.long_polls) == (0, 0)
+
+
+def test_it_tells_how_long_produce_calls_took(
+    runtime: BrokerRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = RequestTimes()
+    monkeypatch.setattr(standing, "REQUEST_TIMES", times)
+    assert standing_get(runtime=runtime).produce_counts == []
+    times[standing.PRODUCED].add(0.003)
+    told = standing_get(runtime=runtime)
+    assert told.produce_counts[-1] == 1
+    assert len(told.produce_counts) == len(told.produce_bounds_s) + 1
 
 
 def test_topics_beyond_the_limit_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
