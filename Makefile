@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run wheels test fronts style lint types core sim cluster mutants bench bench-setup docs check clean
+.PHONY: help setup run wheels test fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -98,6 +98,9 @@ bench: $(STAMP) ## Measure: BENCH=name,name; others in turn: PEERS=nats,rabbitmq
 
 bench-setup: $(STAMP) ## Get the optional packages with which others are measured
 	$(PIP) install -r requirements-bench.txt
+
+screenshots: $(STAMP) ## Take pictures of the console into docs/images/console
+	$(BIN)/python -m tests.browser.screenshots
 
 docs: $(STAMP) ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -10,6 +10,8 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from playwright.sync_api import BrowserContext, Page
 
 CHROMIUM = "/usr/bin/chromium"
@@ -54,9 +56,12 @@ class Visitor:
         """Return the status under which the person gets a page."""
         return self.page.request.get(f"{self.address}{path}", max_redirects=0).status
 
-    def violations(self) -> list[str]:
-        """Return what keeps people from using this page, as far as axe finds it."""
-        found = Axe().run(self.page).response["violations"]
+    def violations(self, *, rules: Sequence[str] = ()) -> list[str]:
+        """Return what keeps people from using this page, as far as axe finds it by some rules."""
+        options: dict[str, object] = {"resultTypes": ["violations"]}
+        if rules:
+            options["runOnly"] = {"type": "rule", "values": list(rules)}
+        found = Axe().run(self.page, options=options).response["violations"]
         return [
             f"{one['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
             for one in found

@@ -1,0 +1,100 @@
+"""Pictures of the console for the documentation: `make screenshots` writes docs/images/console/.
+
+A cluster of three brokers runs `manage.py demo` for a while; each page is taken wide and narrow,
+light and dark. Pictures are a window high, so that they stay small.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import sync_playwright
+
+from tests.browser.visitor import (
+    CHROMIUM,
+    NARROW,
+    OPTIONS,
+    PASSWORD,
+    SUPERUSER,
+    WIDE,
+    Visitor,
+)
+from tests.cluster.processes import ROOT, Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = ROOT / "docs" / "images" / "console"
+DEMO_SECONDS = 150
+"""Of traffic, so that the charts have something to show."""
+SETTLED_MS = 800
+"""For what moves on a page to come to rest."""
+PAGES = {
+    "overview": "/admin/",
+    "topics": "/admin/topics/",
+    "topic": "/admin/topics/demo.orders/",
+    "messages": "/admin/topics/demo.orders/messages/",
+    "publish": "/admin/topics/demo.orders/publish/",
+    "settings": "/admin/topics/demo.orders/settings/",
+    "groups": "/admin/groups/",
+    "brokers": "/admin/brokers/",
+    "broker": "/admin/brokers/1/",
+    "drain": "/admin/brokers/1/drain/",
+    "rebalance": "/admin/rebalance/",
+    "clients": "/admin/clients/",
+    "events": "/admin/events/",
+}
+"""Name of the picture -> path."""
+
+
+@contextmanager
+def demo(cluster: Cluster) -> Iterator[None]:
+    """Let there be traffic."""
+    command = [sys.executable, "manage.py", "demo", "--manager", cluster.manager]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            time.sleep(DEMO_SECONDS)
+            assert process.poll() is None, "the demo ended by itself"
+            yield
+        finally:
+            process.terminate()
+
+
+def take(address: str) -> None:
+    """Take all pictures of a console."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        for size in (WIDE, NARROW):
+            for scheme in ("light", "dark"):
+                viewport = {"width": size[0], "height": size[1]}
+                context = browser.new_context(viewport=viewport, color_scheme=scheme)
+                visitor = Visitor(context, address)
+                visitor.log_in(SUPERUSER)
+                for name, path in PAGES.items():
+                    visitor.go(path).wait_for_timeout(SETTLED_MS)
+                    visitor.page.screenshot(path=FOLDER / f"{name}-{size[0]}-{scheme}.png")
+                assert visitor.problems == [], visitor.problems
+                context.close()
+        browser.close()
+
+
+def main() -> None:
+    """Start a cluster, let there be traffic, take the pictures."""
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as directory:
+        variables = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+        with (
+            Cluster(Path(directory) / "data", variables=variables) as cluster,
+            demo(cluster),
+        ):
+            take(cluster.manager)
+
+
+if __name__ == "__main__":
+    main()
