@@ -243,7 +243,7 @@ class Action:
             kind=self.kind,
             action=self.button.lower(),
             text=said if outcome == EventOutcome.DONE else f"{self.button} {subject}: {said}",
-            about=about_all(objects_of(asked.parts)),
+            about=about_all(objects_of({**asked.data, **asked.parts})),
             person=f"user {user.get_username()!r}",
             origin=str(asked.request.META.get("REMOTE_ADDR", "")),
             outcome=outcome,

@@ -130,6 +130,19 @@ def action(
 
 
 @register.simple_tag
+def events_of(kind: str, name: object) -> SafeString:
+    """Show the link to what happened to something: `{% events_of "topic" "orders" %}`.
+
+    Args:
+        kind: `topic`, `broker` or `group`.
+        name: of it; of a broker the id.
+    """
+    url = f"{reverse('console:events')}?{urlencode({'about': f'{kind}:{name}'})}"
+    icon = mark_safe('<span class="material-symbols-outlined" aria-hidden="true">history</span>')
+    return format_html('<a class="q-button q-plain" href="{}">{}Events</a>', url, icon)
+
+
+@register.simple_tag
 def sparkline(values: Sequence[float | None], label: str = "") -> SafeString:
     """Draw the last values of something, oldest first, without a scale; gaps for unknown ones."""
     known = [value for value in values if value is not None]

@@ -32,7 +32,7 @@ from manager_app.console.topic_figures import (
 from manager_app.groups.standings import Overview
 from manager_app.health.histories import thinned
 from manager_app.inputs import ClientsQuery, TopicPurge
-from manager_app.models import ClientState, ConsumerGroup, GroupMember, Topic
+from manager_app.models import ClientState, ConsumerGroup, EventKind, GroupMember, Topic
 from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import PartitionCondition
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
@@ -359,6 +359,7 @@ class CreateTopic(Action):
     button = "Create topic"
     icon = "add"
     subject = "topics"
+    kind = EventKind.CONFIGURATION
     back = "console:topics"
     form = NewTopic
     previews = False
@@ -391,6 +392,7 @@ class TopicAction(Action):
 
     needs = ADMINISTER
     subject = "topic {topic}"
+    kind = EventKind.CONFIGURATION
     back = "console:topic_settings"
 
     def back_parts(self, asked: Asked) -> dict[str, Any]:
@@ -493,6 +495,7 @@ class GrowTopic(TopicAction):
 class PurgeTopic(TopicAction):
     """Deletes the messages of a topic."""
 
+    kind = EventKind.ACTION
     title = "Purge {topic}"
     button = "Purge"
     icon = "delete_sweep"

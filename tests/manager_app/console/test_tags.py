@@ -56,3 +56,8 @@ def test_the_pager_keeps_what_else_was_asked_for():
 def test_a_query_is_changed_in_one_parameter():
     assert render("{% query sort='lag' %}", "/admin/topics/?q=a") == "?q=a&amp;sort=lag"
     assert render("{% query q=None %}", "/admin/topics/?q=a") == "/admin/topics/"
+
+
+def test_the_events_of_a_thing_are_one_link_away():
+    link = render('{% events_of "group" name %}', name="a&b")
+    assert 'href="/admin/events/?about=group%3Aa%26b"' in link

@@ -23,7 +23,8 @@ def settings_of(name):
 
 
 def audited():
-    actions = Event.objects.filter(kind=EventKind.ACTION, person__contains="administrator")
+    kinds = (EventKind.ACTION, EventKind.CONFIGURATION)
+    actions = Event.objects.filter(kind__in=kinds, person__contains="administrator")
     return [(one.action, one.things, one.outcome) for one in actions.order_by("pk")]
 
 
@@ -133,6 +134,8 @@ async def test_a_topic_is_created_by_a_form_that_names_the_wrong_field(site, log
     assert await site.in_database(lambda: [*settings_of("orders")]) == [
         (index, 2, 604_800_000, None) for index in range(2)
     ]
+    told = (await site.in_database(audited))[-1]
+    assert told == ("create topic", [("topic", "orders")], "done")
     again = await browser.post(NEW, **FIELDS)
     assert again.status == 400
     assert b"There is a topic orders already." in again.body
