@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from http_base.cluster import BrokerStanding
 from manager_app.console.pages.overview import url_of
 from manager_app.health.problems import BAD, Problem, To
+from manager_app.models import Partition, Replica, Topic
 from tests.manager_app.many_partitions import make_cluster
 
 
@@ -20,6 +23,27 @@ def test_before_the_first_look_the_database_says_how_it_is(log_in):
     make_cluster(1)
     shown = log_in("operator").get("/admin/").content
     assert b"10 partitions with leaders and all replicas" in shown
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/admin/", "/admin/brokers/", "/admin/brokers/1/"])
+def test_a_page_takes_as_many_statements_however_many_partitions_there_are(log_in, path):
+    browser = log_in("viewer")
+
+    def statements():
+        with CaptureQueriesContext(connection) as asked:
+            assert browser.get(path).status_code == 200
+        return len(asked)
+
+    make_cluster(1)
+    few = statements()
+    for number in range(3):
+        topic = Topic.objects.create(
+            name=f"more-{number}", partitions_at_creation=1, replication_factor=1
+        )
+        partition = Partition.objects.create(topic=topic, index=0, leader_id=1)
+        Replica.objects.create(partition=partition, broker_id=1, position=0, bootstrap=True)
+    assert statements() == few
 
 
 async def test_problems_are_named_with_what_to_do_and_a_link(site, log_in_at):
