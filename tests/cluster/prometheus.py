@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
-WINDOW = "10s"
+WINDOW = "30s"
 """In place of the minutes of rules and board."""
 STOP_SECONDS = 20
 
@@ -50,7 +50,7 @@ def in_short(rules: str) -> str:
 
 
 class Prometheus:
-    """Scrapes servers twice a second, and judges the rules as often."""
+    """Scrapes servers every second, and judges the rules as often."""
 
     def __init__(self, directory: Path, targets: Sequence[str]) -> None:
         """Prepare it; nothing runs before it is entered.
@@ -62,7 +62,7 @@ class Prometheus:
         self._directory = directory
         [port] = free_ports(1)
         self._listens = f"127.0.0.1:{port}"
-        every = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
+        every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         hosts = [target.removeprefix("http://") for target in targets]
         job = {"job_name": "queuesite", "static_configs": [{"targets": hosts}]}
         config = {"global": every, "rule_files": ["alerts.yml"], "scrape_configs": [job]}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 TOPIC = "orders"
+FOUND_SECONDS = 90
+"""Some scrapes of a busy machine; usually it takes five seconds."""
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 
 
@@ -44,10 +46,12 @@ def use(manager: str) -> None:
     with Consumer(TOPIC, manager) as consumer:
         consumer.dequeue(TOPIC)
     with Consumer(TOPIC, manager, group="billing") as member:
-        assert member.poll(timeout=20) is not None
+        assert member.poll(timeout=60) is not None
         member.commit()
     with Worker(TOPIC, manager, group="mailers", delivery_limit=1) as worker:
-        worker.nack(*worker.receive(1, timeout=20))
+        received = worker.receive(1, timeout=60)
+        assert received
+        worker.nack(*received)
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +118,21 @@ def test_each_topic_and_group_shows_what_it_did(busy_cluster: Cluster) -> None:
                         found[name] = found.get(name, 0) + sample.value
         return found
 
-    wait_until(lambda: figures().get("broker_dead_letters") == 1, what="the dead message is copied")
-    wait_until(
-        lambda: figures().get("manager_group_lag_messages", 0) > 0, what="the manager knows groups"
-    )
-    found = figures()
-    assert found["broker_messages_produced"] == found["broker_stored_messages"] == 60
-    assert found["broker_messages_popped"] >= 1
-    assert found["broker_messages_fetched"] >= 1
-    assert found["broker_messages_received"] == 1
-    assert found["broker_offsets_committed"] >= 1
-    assert found["manager_group_lag_seconds"] > 0
+    def has_all() -> bool:
+        found = figures()
+        return (
+            found.get("broker_stored_messages") == 60
+            and found["broker_messages_produced"] >= 60
+            and found["broker_messages_popped"] >= 1
+            and found["broker_messages_fetched"] >= 1
+            and found["broker_messages_received"] >= 1
+            and found["broker_offsets_committed"] >= 1
+            and found["broker_dead_letters"] >= 1
+            and found.get("manager_group_lag_messages", 0) > 0
+            and found.get("manager_group_lag_seconds", 0) > 0
+        )
+
+    wait_until(has_all, what="everything is shown", seconds=FOUND_SECONDS, pause_s=0.2)
 
 
 def test_every_query_of_the_board_finds_data(prometheus: Prometheus) -> None:
@@ -137,7 +145,7 @@ def test_every_query_of_the_board_finds_data(prometheus: Prometheus) -> None:
         return not missing
 
     try:
-        wait_until(all_found, what="every query finds data", pause_s=0.5)
+        wait_until(all_found, what="every query finds data", seconds=FOUND_SECONDS, pause_s=0.5)
     except AssertionError as error:
         raise AssertionError(f"no data for {sorted(missing)}") from error
     assert len(queries) > 40
@@ -153,10 +161,11 @@ def test_every_alert_rule_is_judged_by_metrics_that_there_are(prometheus: Promet
     def all_there() -> bool:
         return all(prometheus.query(f"count({name})") for name in names)
 
-    wait_until(all_there, what=f"there are {sorted(names)}", pause_s=0.5)
+    wait_until(all_there, what=f"{sorted(names)}", seconds=FOUND_SECONDS, pause_s=0.5)
     wait_until(
         lambda: all(rule["health"] == "ok" for rule in prometheus.rules()),
         what="every rule was judged",
+        seconds=FOUND_SECONDS,
         pause_s=0.5,
     )
     assert len(names) > 15
