@@ -26,19 +26,21 @@ import time
 import traceback
 from collections import Counter
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import distributions
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec.structs import fields
-from prometheus_client import generate_latest
 
-from queuesite.conf import MANAGER
+from queuesite.conf import BROKER, MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from pathlib import Path
     from types import FrameType
+
+    from prometheus_client.core import Metric
 
     from queuesite.conf import QueueConfig
 
@@ -61,6 +63,10 @@ LOOKS = 20
 """How often what changes under the reader's eyes is looked at until a look succeeds."""
 DUMP_NAME = re.compile(r"dump-[0-9]{8}T[0-9]{6}\.[0-9]{6}-[0-9]+\.txt(\.new)?")
 LOCK_NAME = re.compile(r"process-[0-9]+\.lock")
+FIGURES_S = 2.0
+"""For the figures that are asked for in the event loop."""
+_METRICS = {BROKER: "broker_app.apis.health", MANAGER: "manager_app.apis.status"}
+"""Where the figures of a role come from."""
 _SECRET = frozenset({"cluster_secret"})
 _URLS = frozenset({"database_url", "celery_broker_url"})
 
@@ -148,7 +154,7 @@ class Dumps:
             ("event loop", self._event_loop),
             ("threads", lambda: thread_stacks(self._main)),
             ("tasks", lambda: task_stacks(self._loop)),
-            ("figures", lambda: [generate_latest().decode()]),
+            ("figures", self._figures),
             ("packages", _packages),
         )
         return "\n".join(f"== {title} ==\n{_told(part)}\n" for title, part in parts)
@@ -173,6 +179,19 @@ class Dumps:
             yield f"it answered within {1_000 * (time.monotonic() - asked_s):.1f} ms"
         else:
             yield f"it did not answer within {self._loop_answer_s:g} s: see what its thread does"
+
+    def _figures(self) -> Iterable[str]:
+        """Yield what `GET /metrics` answers; without what a loop that hangs would have to ask."""
+        from http_base.metrics import render_metrics  # needs Django, which a command does not
+
+        found: Iterable[Metric] = ()
+        asking = asyncio.run_coroutine_threadsafe(_families(self._config.role), self._loop)
+        try:
+            found = asking.result(0 if threading.get_ident() == self._main else FIGURES_S)
+        except TimeoutError:
+            asking.cancel()
+            found = _by_hand(_families(self._config.role))
+        yield render_metrics(found).content.decode()
 
 
 def write_dump(directory: Path, text: str) -> Path:
@@ -293,6 +312,27 @@ def _looked_at(look: Callable[[], T]) -> T:
         except RuntimeError:  # a set or dictionary changed its size
             time.sleep(0.001)
     return look()
+
+
+async def _families(role: str) -> Iterable[Metric]:
+    """Return the figures of the manager or broker in this process, beside what all have."""
+    if role not in _METRICS:
+        return ()
+    families: Iterable[Metric] = await import_module(_METRICS[role]).MetricsApi().families()
+    return families
+
+
+def _by_hand(asking: Coroutine[Any, Any, Iterable[Metric]]) -> Iterable[Metric]:
+    """Return what a coroutine returns that only lets others have their turn; else nothing."""
+    try:
+        while asking.send(None) is None:
+            pass
+    except StopIteration as done:
+        found: Iterable[Metric] = done.value
+        return found
+    finally:
+        asking.close()
+    return ()
 
 
 def _without_password(url: str) -> str:

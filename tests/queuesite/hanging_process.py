@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import sys
 import time
 from pathlib import Path
 
+import django
 import uvloop
 from msgspec.structs import replace
 
@@ -53,4 +55,6 @@ async def main(folder: Path, how: str) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["DJANGO_SETTINGS_MODULE"] = "queuesite.settings"
+    django.setup()
     uvloop.run(main(Path(sys.argv[1]), sys.argv[2]))
