@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 Start = Literal["newest", "oldest", "offset", "time"]
 STARTS: tuple[Start, ...] = ("newest", "oldest", "offset", "time")
 
+BEHIND_ALL = 1 << 62
+"""An offset behind every message: where a partition begins that has not said what it has."""
+LOOK_S = 3.0
+"""For one look, unless it has a limit of its own; what was begun is ended first."""
 BROKER_LIMIT_S = 2.0
 """For one answer of a broker."""
 PAGE_MESSAGES = 50
@@ -65,7 +69,8 @@ class ScanLimits:
     """Looked at."""
     size_bytes: int = 32 << 20
     """Looked at, decoded."""
-    seconds: float = 3.0
+    seconds: float | None = None
+    """None: `LOOK_S`."""
 
 
 @dataclass(kw_only=True)
@@ -208,7 +213,8 @@ async def scan(
         raise InvalidRequest(
             f"topic {topic.name!r} has no partition {min(unknown)}", field="partition"
         )
-    ends_s = asyncio.get_running_loop().time() + limits.seconds
+    seconds = LOOK_S if limits.seconds is None else limits.seconds
+    ends_s = asyncio.get_running_loop().time() + seconds
     ranges, silent = await offset_ranges(runtime, topic, positions)
     look = Scan(backwards=backwards, ranges=ranges, positions=dict(positions), silent=dict(silent))
     lanes = [

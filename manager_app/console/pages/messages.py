@@ -21,6 +21,7 @@ from manager_app.browsing.filters import MessageFilter
 from manager_app.browsing.lanes import FoundMessage, Gap
 from manager_app.browsing.publishing import NewMessage, headers_of, publish, read_one
 from manager_app.browsing.reading import (
+    BEHIND_ALL,
     Scan,
     ScanLimits,
     offset_ranges,
@@ -209,7 +210,8 @@ def _followed(
         found.found.reverse()
         places = found.positions
     else:
-        places = {index: span.end for index, span in found.ranges.items()}
+        ends = {index: span.end for index, span in found.ranges.items()}
+        places = dict.fromkeys(found.silent, BEHIND_ALL) | ends
     query = request.GET.copy()
     query["at"] = text_of_places(places)
     query.pop("steps", None)
@@ -229,8 +231,9 @@ async def begin(
     if start == "time":
         number = int(asked["time"].replace(tzinfo=UTC).timestamp() * 1000)
     positions, _ = await positions_of(manager, topic, ranges, start=start, number=number)
-    missing = dict.fromkeys(set(partitions) - set(positions), 0)  # the look says why it is silent
-    return missing | positions
+    # Of a partition that does not answer the look says why; it is shown as soon as it does.
+    otherwise = {"oldest": 0, "offset": number}.get(start, BEHIND_ALL)
+    return dict.fromkeys(set(partitions) - set(positions), otherwise) | positions
 
 
 @page("console/message.html", needs=CONSUMING)

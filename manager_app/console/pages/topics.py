@@ -64,6 +64,8 @@ GROUPS_SHOWN = 50
 SPARK_POINTS = 120
 """Of the history that a line in the list shows: ten minutes."""
 SPARK_DRAWN = 40
+REPORT_LIMIT_S = 0.5
+"""For what one broker says of its replicas; what is stored is shown of one that does not."""
 REPORTS_LIMIT_S = 3.0
 """For the brokers' answers; each has a shorter limit of its own."""
 PURGE_LIMIT_S = 15.0
@@ -246,7 +248,10 @@ def _told(topic: str) -> tuple[Mapping[tuple[int, int], ReplicaReport], Overview
 
     async def ask() -> tuple[Mapping[tuple[int, int], ReplicaReport], Overview]:
         known = await present.find_topic(topic)
-        return await asyncio.gather(present.orders.ask_replicas(known), present.standings.recent())
+        return await asyncio.gather(
+            present.orders.ask_replicas(known, timeout_s=REPORT_LIMIT_S),
+            present.standings.recent(),
+        )
 
     return present.run(ask(), timeout_s=REPORTS_LIMIT_S)
 

@@ -4,7 +4,9 @@ import pytest
 
 from manager_app.console.pages import message_download
 from myqueue.contract.records import Record
-from tests.manager_app.console.pages.test_messages import URL, filled
+from tests.manager_app.console.pages.test_messages import URL, filled, patience
+
+__all__ = ["patience"]  # a fixture for the tests here, too
 
 
 @pytest.fixture
