@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *("cluster", "topic", "partition", "replica", "broker", "producer", "consumer"),
-    *("consumergroup", "groupmember", "deletedgroup", "auditentry", "lossaccepted"),
+    *("consumergroup", "groupmember", "deletedgroup", "event", "lossaccepted"),
 )
-"""Models of the manager that whoever looks at the cluster sees."""
+"""Models of the manager that whoever looks at the cluster sees.
+
+Migration 0013 makes events of audit entries, and renames the permissions of older databases."""
 VIEWER = [("manager_app", model, f"view_{model}") for model in SHOWN]
 OPERATOR = [*VIEWER, ("manager_app", "cluster", "operate_cluster")]
 ADMINISTRATOR = [
