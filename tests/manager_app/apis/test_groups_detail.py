@@ -120,7 +120,7 @@ async def test_groups_of_queue_workers_are_listed_among_the_others(busy):
     await busy.twins.by_id(stopped).stop()
     listed = await busy.get("/groups")
     assert "a-workers" in listed["groups"], "the other leaders know it"
-    assert listed["silent_brokers"] == [stopped]
+    assert stopped in listed["silent_brokers"]
 
 
 async def test_the_admin_names_them_too(busy):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.contract.records import Record
+from tests.manager_app.console.pages.test_groups import ask_anew
 from tests.manager_app.group_twin import CommittedTwin
 
 PAGE = "/admin/groups/mailers/dead-letters/mails/"
@@ -12,7 +13,8 @@ HTML = "<script>alert(1)</script>"
 
 
 @pytest.fixture
-async def dead(site):
+async def dead(site, monkeypatch):
+    ask_anew(site, monkeypatch)
     await site.create_topic("mails", partitions=1)
     await site.create_topic("mails.dead", partitions=1)
     site.twins.group("mails", 0).offsets["mailers"] = CommittedTwin(0, offset=0, unsettled=1)
@@ -70,7 +72,6 @@ async def test_only_who_may_sends_back_and_purges(dead, log_in_at):
 async def test_before_anything_died_it_says_so_and_of_others_nothing(dead, log_in_at):
     await dead.create_topic("jobs", partitions=1)
     dead.twins.group("jobs", 0).offsets["mailers"] = CommittedTwin(0, offset=0)
-    dead.runtime.standings.outdate()
     browser = await log_in_at("operator")
     page = await shown(browser, "/admin/groups/mailers/dead-letters/jobs/")
     assert "No dead letter waits here." in page
