@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 BAD, WARN, NOTE = "bad", "warn", "note"
 """Messages are refused or at risk; somebody should look soon; worth knowing."""
-UNANSWERED_S = 10.0
-"""A broker that was not heard for longer is a problem: two questions went unanswered."""
+UNANSWERED_S = 7.0
+"""A broker that was not heard for longer is a problem: more than one question went unanswered."""
 LEASE_TOLD_S = 600.0
 """For which a change of the primary is told."""
 LATE_TICKS_SHARE = 0.05

@@ -43,8 +43,8 @@ def test_a_cluster_that_is_well_has_no_problem():
 @pytest.mark.parametrize(
     ("facts", "found"),
     [
-        ({"silent_s": 10.0}, []),
-        ({"silent_s": 10.1}, [("broker 3 silent", BAD)]),
+        ({"silent_s": 7.0}, []),
+        ({"silent_s": 7.1}, [("broker 3 silent", BAD)]),
         ({"silent_s": None}, []),
         ({"state": "suspect"}, [("broker 3 silent", BAD)]),
         ({"state": "dead", "silent_s": None}, [("broker 3 silent", BAD)]),
