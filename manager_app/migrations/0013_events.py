@@ -40,11 +40,20 @@ def rename_permissions(apps: Apps, _: BaseDatabaseSchemaEditor) -> None:
     if not old.exists():
         return
     event, _created = content_types.get_or_create(app_label="manager_app", model="event")
+    holders = (("Group", "permissions"), ("User", "user_permissions"))
     for permission in old:
         action = permission.codename.removesuffix("_auditentry")
-        permission.codename, permission.name = f"{action}_event", f"Can {action} event"
-        permission.content_type = event
-        permission.save()
+        renamed, _created = permissions.get_or_create(
+            codename=f"{action}_event",
+            content_type=event,
+            defaults={"name": f"Can {action} event"},
+        )
+        for model, field in holders:
+            for holder in apps.get_model("auth", model)._default_manager.filter(
+                **{field: permission}
+            ):
+                getattr(holder, field).add(renamed)
+        permission.delete()
 
 
 class Migration(migrations.Migration):
