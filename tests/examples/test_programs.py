@@ -165,7 +165,7 @@ async def test_async_pipeline() -> None:
         asked.append(visitor)
         if len(asked) == 3:
             stop.set()
-        await stop.wait()  # all three at once, or it would never end
+        await asyncio.wait_for(stop.wait(), LONGEST_S)  # all three are asked at once
         return visitor.upper()
 
     with InMemoryQueue(["visits"]) as queue:
