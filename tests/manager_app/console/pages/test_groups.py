@@ -9,6 +9,7 @@ import pytest
 from manager_app.console.pages.groups import numbers_of, runs_of
 from manager_app.groups import standings
 from manager_app.models import ConsumerGroup, Event
+from manager_app.services.cluster import fenced, metadata_bump
 from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.reader import Reader
 
@@ -171,9 +172,11 @@ async def test_only_who_may_moves_and_deletes(busy, log_in_at):
 
 
 def store(name):
-    ConsumerGroup.objects.create(
-        name=name, generation=1, topics={"logs": [4, 1]}, topics_used=["logs"]
-    )
+    with fenced():
+        metadata_bump()
+        ConsumerGroup.objects.create(
+            name=name, generation=1, topics={"logs": [4, 1]}, topics_used=["logs"]
+        )
 
 
 def events():
