@@ -25,7 +25,7 @@ from manager_app.answers import (
     TopicSummary,
 )
 from manager_app.apis import remembered
-from manager_app.apis.acts import configures
+from manager_app.apis.acts import configures, operates
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import (
     partition_detail,
@@ -319,6 +319,8 @@ class PurgeApi(ManagerView):
 
 class RedriveApi(ManagerView):
     """The dead letters of one topic."""
+
+    acts: ClassVar = {"POST": operates("dead letters sent back")}
 
     @describe(
         summary="Send dead letters back to their topic",
