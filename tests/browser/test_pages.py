@@ -10,6 +10,7 @@ from tests.cluster.processes import create_topic
 pytestmark = pytest.mark.cluster
 
 TOPIC = "orders"
+FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 PAGES = (
     "/admin/",
     "/admin/brokers/",
@@ -58,11 +59,8 @@ def test_a_page_is_usable_by_everybody_light_and_dark_wide_and_narrow(administra
     page.evaluate("document.documentElement.className = 'dark'")
     assert administrator.violations(rules=["color-contrast"]) == []
     page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
-    excess = page.evaluate(
-        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
+    page.wait_for_function(FITS)  # charts follow their window a moment later
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
-    assert excess <= 0
 
 
 def test_the_login_page_is_usable_by_everybody(visit):
