@@ -44,7 +44,9 @@ def something_to_see(cluster):
 @pytest.fixture(scope="module")
 def administrator(browser, cluster):
     """One browser for all pages: to log in takes longer than to look."""
-    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]})
+    window = {"width": WIDE[0], "height": WIDE[1]}
+    # Colours that fade from light to dark are neither for a moment.
+    context = browser.new_context(viewport=window, reduced_motion="reduce")
     visitor = Visitor(context, cluster.manager)
     visitor.log_in(SUPERUSER)
     yield visitor
