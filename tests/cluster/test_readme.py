@@ -101,8 +101,8 @@ def test_password_of_the_dashboard_is_set_anew(shared_cluster: Cluster, tmp_path
     assert "Log out" in answer.text
 
 
-def test_python_example_prints_what_it_sent(shared_cluster: Cluster) -> None:
-    [example] = blocks("python")
+@pytest.mark.parametrize("example", blocks("python"))
+def test_python_examples_print_what_they_sent(shared_cluster: Cluster, example: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", example.replace(DEFAULT_ADDRESS, shared_cluster.manager)],
         capture_output=True,
