@@ -51,6 +51,7 @@ class Figure(StrEnum):
     CLIENTS_MS = "clients_ms"
     PAGE_MS = "page_ms"
     CONSOLE_MS = "console_ms"
+    CONSOLE_ALONE_MS = "console_alone_ms"
 
     @property
     def label(self) -> str:
@@ -97,6 +98,7 @@ _LABELS = {
     Figure.CLIENTS_MS: "heartbeats of all clients stored, and a look, ms",
     Figure.PAGE_MS: "the slowest list of the admin, ms",
     Figure.CONSOLE_MS: "the slowest page of the console, ms",
+    Figure.CONSOLE_ALONE_MS: "the same with two of three brokers stopped, ms",
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cluster import Shape
 from benchmarks.peers.session import Reading
+from benchmarks.workloads.console import Console
 from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
 from benchmarks.workloads.control_plane import ControlPlane
@@ -91,6 +92,7 @@ _OURS_SIZED: dict[str, Callable[[int], Workload[Site]]] = {
     "restart_messages": lambda size: Restart(messages=size),
     "restart_partitions": lambda size: Restart(partitions=size),
     "views": Views,
+    "console": Console,
     "control_plane": ControlPlane,
 }
 """Families whose names end in a number: of clients, messages, partitions."""
@@ -148,6 +150,8 @@ def make_shared_workload(name: str) -> Workload[Session]:
 
 def shape_of(name: str) -> Shape:
     """Return what the cluster has to be like for a workload."""
+    if family_of(name) == "console":
+        return Console.shape
     return Tail.shape if name == Tail.name else Shape()
 
 

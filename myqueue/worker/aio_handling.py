@@ -8,6 +8,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Protocol
 
 from myqueue.contract.errors import ClientClosed, InvalidRequest, QueueError
+from myqueue.tracing import processing
 from myqueue.worker.jobs import AtWork, HandlerOptions, failed, unsettled
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class AsyncHandling:
     async def _work(self, delivery: Delivery) -> None:
         try:
             try:
-                await self._handler(delivery)
+                with processing(delivery):
+                    await self._handler(delivery)
             except Exception as error:  # noqa: BLE001 - of the program: its message comes again
                 delay_s = self._options.delay_s(delivery)
                 failed(delivery, delay_s, error)

@@ -9,6 +9,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Protocol
 
 from myqueue.contract.errors import ClientClosed, InvalidRequest, QueueError
+from myqueue.tracing import processing
 from myqueue.worker.jobs import AtWork, HandlerOptions, failed, unsettled
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class Handling:
     def _work(self, delivery: Delivery) -> None:
         try:
             try:
-                self._handler(delivery)
+                with processing(delivery):
+                    self._handler(delivery)
             except Exception as error:  # noqa: BLE001 - of the program: its message comes again
                 delay_s = self._options.delay_s(delivery)
                 failed(delivery, delay_s, error)

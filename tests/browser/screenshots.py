@@ -52,8 +52,19 @@ PAGES = {
     "rebalance": "/admin/rebalance/",
     "clients": "/admin/clients/",
     "events": "/admin/events/",
+    "create-topic": "/admin/create-topic/",
+    "message": "/admin/topics/demo.orders/messages/0/0/",
+    "group": "/admin/groups/demo.billing/",
+    "move": "/admin/groups/demo.reports/move/",
+    "workers": "/admin/groups/demo.mailers/",
+    "dead-letters": "/admin/groups/demo.mailers/dead-letters/demo.emails/",
+    "token": "/admin/manager_app/apitoken/add/",
+    "person": "/admin/auth/user/add/",
+    "records": "/admin/records/",
 }
-"""Name of the picture -> path."""
+"""Name of the picture -> path at a manager."""
+OWN_PAGES = {"broker-itself": "/console/"}
+"""The same at a broker."""
 
 
 @contextmanager
@@ -75,8 +86,8 @@ def keep(picture: bytes, path: Path) -> None:
     few.save(path, optimize=True)
 
 
-def take(address: str) -> None:
-    """Take all pictures of a console."""
+def take(address: str, broker: str) -> None:
+    """Take all pictures of a console, and of a broker's own pages."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
@@ -86,12 +97,14 @@ def take(address: str) -> None:
                 context = browser.new_context(viewport=viewport, color_scheme=scheme)
                 visitor = Visitor(context, address)
                 visitor.log_in(SUPERUSER)
-                for name, path in PAGES.items():
-                    visitor.go(path).wait_for_timeout(SETTLED_MS)
-                    picture = visitor.page.screenshot()
-                    keep(picture, FOLDER / f"{name}-{size[0]}-{scheme}.png")
-                assert visitor.problems == [], visitor.problems
-                context.close()
+                own = Visitor(browser.new_context(viewport=viewport, color_scheme=scheme), broker)
+                for who, pages in ((visitor, PAGES), (own, OWN_PAGES)):
+                    for name, path in pages.items():
+                        who.go(path).wait_for_timeout(SETTLED_MS)
+                        picture = who.page.screenshot()
+                        keep(picture, FOLDER / f"{name}-{size[0]}-{scheme}.png")
+                    assert who.problems == [], who.problems
+                    who.page.context.close()
         browser.close()
 
 
@@ -103,7 +116,7 @@ def main() -> None:
             Cluster(Path(directory) / "data", variables=variables) as cluster,
             demo(cluster),
         ):
-            take(cluster.manager)
+            take(cluster.manager, cluster.broker_addresses()[0])
 
 
 if __name__ == "__main__":

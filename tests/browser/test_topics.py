@@ -145,7 +145,7 @@ def test_who_may_not_read_messages_finds_no_way_to_them(visit):
     viewer = visit("vera")
     page = viewer.go(f"/admin/topics/{TOPIC}/")
     assert page.locator(".q-tabs >> text=Settings").count() == 0
-    assert viewer.status_of("/admin/topics/new/") == 403
+    assert viewer.status_of("/admin/create-topic/") == 403
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

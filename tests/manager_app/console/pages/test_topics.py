@@ -7,7 +7,7 @@ from manager_app.services.cluster import fenced
 from myqueue.contract.records import Record
 from tests.manager_app.many_partitions import make_cluster
 
-NEW = "/admin/topics/new/"
+NEW = "/admin/create-topic/"
 FIELDS = {
     "topic": "orders",
     "number_of_partitions": 2,
