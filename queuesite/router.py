@@ -22,6 +22,8 @@ ALIASES_BY_ROLE = {
 }
 BROKER_APPS = frozenset({"raft_app", "broker_app"})
 METADATA_APP = "manager_app"
+NO_METADATA = frozenset({"event"})
+"""Models of that app which each manager writes, read-only ones too: the log-ins that it sees."""
 
 
 class RoleRouter:
@@ -61,7 +63,7 @@ class RoleRouter:
                 way led here, the admin or a task, nothing is written.
         """
         label = model._meta.app_label
-        if label == METADATA_APP:
+        if label == METADATA_APP and model._meta.model_name not in NO_METADATA:
             require_writable()
         return self.alias_of(label)
 

@@ -237,18 +237,19 @@ class OrderSender:
         return sorted(failed)
 
     async def ask_replicas(
-        self, topic: TopicMetadata, *, timeout_s: float = REPORT_TIMEOUT_S
+        self, topic: TopicMetadata, *, timeout_s: float | None = None
     ) -> dict[tuple[int, int], ReplicaReport]:
         """Ask the brokers of a topic for their reports on its replicas.
 
         Args:
             topic: which.
-            timeout_s: for one answer of a broker, in seconds.
+            timeout_s: for one answer of a broker, in seconds; `REPORT_TIMEOUT_S` where None.
 
         Returns:
             The reports (`GET /partitions` on a broker) by (group id, broker id), without those of
             brokers that did not answer in time.
         """
+        timeout_s = REPORT_TIMEOUT_S if timeout_s is None else timeout_s
         broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
         answers = await asyncio.gather(
             *(self._ask_replicas(broker_id, topic.name, timeout_s) for broker_id in broker_ids)

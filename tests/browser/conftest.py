@@ -45,8 +45,9 @@ class PeopledCluster(Cluster):
 expect.set_options(timeout=ANSWER_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Return a browser; it has an event loop, which would be in the way of other modules' own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser

@@ -76,8 +76,8 @@ async def test_the_admin_shows_it_too(site):
         return brokers, browser.get("/admin/manager_app/partition/").content
 
     brokers, partitions = await site.in_database(look)
-    assert b'field-shown_state">suspect<' in brokers
-    assert b'field-condition">degraded<' in partitions
+    assert b'data-label="state">suspect<' in brokers
+    assert b'data-label="condition">degraded<' in partitions
 
 
 async def test_nothing_moves_because_of_a_suspicion(site):

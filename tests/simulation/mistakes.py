@@ -82,8 +82,8 @@ def acknowledges_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer is answered as soon as its batch is in the leader's log."""
     propose = Replica.propose
 
-    def propose_and_answer(replica: Replica, request: Any, **names: int) -> Any:
-        admitted = propose(replica, request, **names)
+    def propose_and_answer(replica: Replica, request: Any, waiting: Any, **names: int) -> Any:
+        admitted = propose(replica, request, waiting, **names)
         if isinstance(request, AppendBatch) and not isinstance(admitted, CommandAnswer):
             state = replica.state_machine
             assert isinstance(state, PartitionState)

@@ -13,8 +13,9 @@ def test_brokers_are_listed_with_what_they_hold(log_in):
     shown = browser.get("/admin/brokers/").content.decode()
     for broker in Broker.objects.all():
         assert f"/admin/brokers/{broker.broker_id}/" in shown
-    assert "drain" not in browser.get("/admin/brokers/1/").content.decode().lower()
-    assert "/admin/brokers/1/drain/" in log_in("operator").get("/admin/brokers/1/").content.decode()
+    page = f"/admin/brokers/{broker.broker_id}/"
+    assert "drain" not in browser.get(page).content.decode().lower()
+    assert f"{page}drain/" in log_in("operator").get(page).content.decode()
 
 
 @pytest.mark.django_db
