@@ -6,11 +6,13 @@ from importlib import import_module
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 from msgspec.structs import replace
 
 from http_base.access import CONSUME, MANAGE, PRODUCE, Role, TopicRight, hash_of
 from manager_app.access_rows import access_load, holder_of_person
+from manager_app.models import Topic
 from manager_app.selectors import metadata_load
 from manager_app.services.access import token_create, token_revoke
 
@@ -76,7 +78,7 @@ def test_people_that_may_use_messages_are_in_the_table(ada, groups):
     reading.permissions.add(
         Permission.objects.get_or_create(
             codename="consume_messages",
-            content_type=Permission.objects.get(codename="view_topic").content_type,
+            content_type=ContentType.objects.get_for_model(Topic),
         )[0]
     )
     bob.groups.add(reading)
