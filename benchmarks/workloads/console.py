@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from benchmarks.floor import FloorKind
-    from benchmarks.peers.queuesite import Place, Site
+    from benchmarks.peers.queuesite import Site
+    from benchmarks.peers.session import Place
 
 TOPIC_PARTITIONS = 10
 GROUPS = 500
@@ -118,7 +119,8 @@ class Console:
             seconds=time.perf_counter() - started,
             latencies_s=latencies_s,
         )
-        measurement.others |= {Figure.CONSOLE_MS: whole_ms, Figure.CONSOLE_ALONE_MS: alone_ms}
+        measurement.others[Figure.CONSOLE_MS] = whole_ms
+        measurement.others[Figure.CONSOLE_ALONE_MS] = alone_ms
         return measurement
 
     def check(self) -> int:
