@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from benchmarks.cluster import Cluster, Shape
@@ -290,9 +291,16 @@ class Site(ThreadSession):
         return replicas[0] if replicas else {}
 
     def _ask(self, url: str) -> list[dict[str, Any]]:
+        """Return the replicas of all pages."""
+        replicas: list[dict[str, Any]] = []
+        after: str | None = ""
         try:
-            with urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310 - http, our own cluster
-                replicas: list[dict[str, Any]] = json.load(answer)["partitions"]
+            while after is not None:
+                page = f"{url}{'&' if '?' in url else '?'}after={quote(after)}"
+                with urlopen(page, timeout=ANSWER_S) as answer:  # noqa: S310 - http, our own
+                    found = json.load(answer)
+                replicas += found["partitions"]
+                after = found.get("next")
         except OSError:
             return []
         return replicas
