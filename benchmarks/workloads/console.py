@@ -9,6 +9,7 @@ import signal
 import time
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
@@ -142,8 +143,13 @@ class Console:
     def _timed(self, page: str) -> float:
         path = page.format(topic=self._topics[len(self._topics) // 2], group=f"group-{GROUPS // 2}")
         started = time.perf_counter()
-        with self._opener.open(f"{self._site.manager}/admin/{path}", timeout=ANSWER_S) as answer:
-            text = answer.read()
+        try:
+            with self._opener.open(
+                f"{self._site.manager}/admin/{path}", timeout=ANSWER_S
+            ) as answer:
+                text = answer.read()
+        except HTTPError as error:
+            raise CheckFailed(f"/admin/{path} answered {error.code}: {error.read()!r}") from error
         took_s = time.perf_counter() - started
         if b"Log out" not in text or answer.url.rpartition("/admin/")[2] != path:
             raise CheckFailed(f"/admin/{path} answered {answer.url}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from django import template
@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from manager_app.console import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from typing import Protocol
 
@@ -35,11 +35,17 @@ if TYPE_CHECKING:
 
 
 register = template.Library()
-register.filter("number", formats.number)
-register.filter("size", formats.size)
-register.filter("duration", formats.duration)
-register.filter("milliseconds", formats.milliseconds)
-register.filter("age", formats.age)
+
+
+def _unless_missing(
+    write: Callable[[float | None], str],
+) -> Callable[[float | Literal[""] | None], str]:
+    """Have a filter say that nobody has told, where Django gives "" for what is not there."""
+    return lambda value: write(None if value == "" else value)
+
+
+for _name in ("number", "size", "duration", "milliseconds", "age"):
+    register.filter(_name, _unless_missing(getattr(formats, _name)))
 
 TONES = {
     **dict.fromkeys(("healthy", "alive", "running", "active", "on", "done", "leader"), "good"),

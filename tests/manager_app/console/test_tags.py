@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.template import RequestContext, Template
+from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
 from django.utils import timezone
 
@@ -61,3 +61,12 @@ def test_a_query_is_changed_in_one_parameter():
 def test_the_events_of_a_thing_are_one_link_away():
     link = render('{% events_of "group" name %}', name="a&b")
     assert 'href="/admin/events/?about=group%3Aa%26b"' in link
+
+
+@pytest.mark.parametrize("name", ["number", "size", "duration", "milliseconds", "age"])
+def test_what_is_not_there_is_unknown(name):
+    text = f"{{% load console %}}{{{{ total.lag|{name} }}}}"
+    shown = {
+        Template(text).render(Context(given)) for given in ({"total": None}, {}, {"total": {}})
+    }
+    assert shown == {Template(text).render(Context({"total": {"lag": None}}))}
