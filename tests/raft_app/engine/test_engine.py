@@ -46,6 +46,8 @@ async def test_the_log_says_who_leads_and_at_debug_level_what_became_of_each_ent
     label, term = leader.replicas[1].label, leader.replicas[1].node.term
     await cluster.append("a")
     assert caplog.messages == [f"{label}: this broker leads, term {term}"]
+    # A replica that is behind would store both entries at once.
+    await cluster.until(lambda: all(cluster.values(one) == ["a"] for one in (1, 2, 3)))
     caplog.clear()
     caplog.set_level(logging.DEBUG, "raft_app")
     await cluster.append("b")
