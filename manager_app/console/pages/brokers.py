@@ -123,14 +123,23 @@ def _replicas(broker: Broker, after: int) -> tuple[list[Replica], int | None]:
     return rows[:PAGE_SIZE], rows[PAGE_SIZE - 1].replica_id if more else None
 
 
-class HandOver(Action):
+class BrokerAction(Action):
+    """Something that is done to one broker, and leads back to its page."""
+
+    subject = "broker {broker_id}"
+    back = "console:broker"
+
+    def back_parts(self, asked: Asked) -> dict[str, Any]:
+        """Return the broker."""
+        return asked.parts
+
+
+class HandOver(BrokerAction):
     """Lets other brokers lead what one leads."""
 
     title = "Hand over what broker {broker_id} leads"
     button = "Hand over leaderships"
     icon = "swap_horiz"
-    subject = "broker {broker_id}"
-    back = "console:broker"
 
     def says(self, asked: Asked) -> list[str]:
         """Return what moves, and for how long."""
@@ -146,19 +155,13 @@ class HandOver(Action):
         agreed, of = leaving.hand_over(asked.manager, asked.parts["broker_id"])
         return f"{agreed:,} of {plural(of, 'leadership')} handed over."
 
-    def back_parts(self, asked: Asked) -> dict[str, Any]:
-        """Return the broker."""
-        return asked.parts
 
-
-class DrainBroker(Action):
+class DrainBroker(BrokerAction):
     """Empties a broker, which is then removed."""
 
     title = "Drain broker {broker_id}"
     button = "Drain"
     icon = "move_down"
-    subject = "broker {broker_id}"
-    back = "console:broker"
 
     def says(self, asked: Asked) -> list[str]:
         """Return what will move."""
@@ -184,19 +187,13 @@ class DrainBroker(Action):
         is_there = Broker.objects.filter(pk=asked.parts["broker_id"]).exists()
         return super().next_url(asked) if is_there else reverse("console:brokers")
 
-    def back_parts(self, asked: Asked) -> dict[str, Any]:
-        """Return the broker."""
-        return asked.parts
 
-
-class UndrainBroker(Action):
+class UndrainBroker(BrokerAction):
     """Lets a broker stay that is being drained."""
 
     title = "Keep broker {broker_id}"
     button = "Keep"
     icon = "undo"
-    subject = "broker {broker_id}"
-    back = "console:broker"
 
     def says(self, asked: Asked) -> list[str]:
         """Return what stays."""
@@ -206,7 +203,3 @@ class UndrainBroker(Action):
         """End the draining."""
         leaving.keep(asked.manager, asked.parts["broker_id"])
         return f"Broker {asked.parts['broker_id']} stays."
-
-    def back_parts(self, asked: Asked) -> dict[str, Any]:
-        """Return the broker."""
-        return asked.parts

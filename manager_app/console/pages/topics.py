@@ -47,7 +47,7 @@ from myqueue.contract.inputs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from django.http import HttpRequest
 
@@ -497,6 +497,11 @@ class GrowTopic(TopicAction):
         return f"Topic {name} has {plural(wanted, 'partition')}."
 
 
+def _figures(row: Topic) -> Collection[PartitionFigures]:
+    """Return what the partitions of a topic have."""
+    return partition_figures([row.pk]).get(row.pk, {}).values()
+
+
 class PurgeTopic(TopicAction):
     """Deletes the messages of a topic."""
 
@@ -509,8 +514,7 @@ class PurgeTopic(TopicAction):
 
     def says(self, asked: Asked) -> list[str]:
         """Return how much goes."""
-        row = selectors.topic_get(asked.parts["topic"])
-        figures = partition_figures([row.pk]).get(row.pk, {}).values()
+        figures = _figures(selectors.topic_get(asked.parts["topic"]))
         messages = plural(sum(one.messages for one in figures), "message")
         size_bytes = size(sum(one.size_bytes for one in figures))
         return [
@@ -554,8 +558,7 @@ class DeleteTopic(TopicAction):
     def says(self, asked: Asked) -> list[str]:
         """Return what goes with it."""
         row = selectors.topic_get(asked.parts["topic"])
-        figures = partition_figures([row.pk]).get(row.pk, {}).values()
-        messages = plural(sum(one.messages for one in figures), "message")
+        messages = plural(sum(one.messages for one in _figures(row)), "message")
         said = [f"The topic is deleted for good with about {messages}, on every broker."]
         clients = sum(
             model.objects.filter(topic=row).exclude(state=ClientState.REVOKED).count()
