@@ -24,12 +24,12 @@ from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.services.replicas import replica_discard
 from http_base import guard
+from http_base.kept import Kept
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import secret_fingerprint
 from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.engine import Engine
-from raft_app.engine.kept import Kept
 from raft_app.engine.vouching import Remembered
 from raft_app.storage.protocol import PeerAddress, SaveIdentity
 from raft_app.storage.sqlite.storage import SqliteStorage

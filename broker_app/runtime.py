@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
     from http_base.access import AccessTable
+    from http_base.kept import Kept
     from raft_app.engine.engine import Engine
-    from raft_app.engine.kept import Kept
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import BrokerIdentity
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from msgspec import structs
 
 from http_base.cluster import BrokerOrders, RememberedReplica
+from http_base.kept import Found, Kept
 from manager_app import event_texts, selectors
 from manager_app.metadata import Leadership
 from manager_app.models import (
@@ -315,11 +316,8 @@ def _has_less(row: Replica, said: ReplicaReport) -> bool:
     """Tell whether a replica lost, and does not know it yet, what it once reported to have."""
     if said.faulty or said.installing or not said.kept_term:
         return False
-    if said.kept_term < row.kept_term:
-        return True
-    if not (said.last_term and row.kept_entry_term):
-        return said.last_index < row.kept_index
-    return (said.last_term, said.last_index) < (row.kept_entry_term, row.kept_index)
+    found = Found(said.kept_term, said.last_index, said.last_term)
+    return found.lacks(Kept(row.kept_term, row.kept_index, row.kept_entry_term))
 
 
 def _remember(broker: Broker, row: Replica, said: ReplicaReport) -> RememberedReplica:

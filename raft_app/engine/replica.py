@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from http_base.kept import Found, Kept
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
 from myqueue.contract.errors import NoLeader, NotLeader, Overloaded, QueueError
 from raft_app.core.errors import NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
-from raft_app.engine.kept import Found, Kept, found_in, kept_in
+from raft_app.engine.kept import found_in, kept_in
 from raft_app.engine.waiters import Waiters
 from raft_app.engine.windows import PeerWindows, UnderWay
 from raft_app.size_marks import SizeMarks

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable, Mapping
 
-    from raft_app.engine.kept import Kept
+    from http_base.kept import Kept
     from raft_app.engine.loop import EngineLoop
     from raft_app.engine.replica import Replica
 

@@ -15,6 +15,7 @@ from broker_app.partition.limits import BrokerLimits, StateLimits
 from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime
 from http_base.histogram import Histogram
+from http_base.kept import Found, Kept
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import (
     BrokerUnreachable,
@@ -26,7 +27,6 @@ from myqueue.contract.errors import (
 from raft_app.core.progress import ProgressState
 from raft_app.core.status import PeerStatus, Status
 from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, Role
-from raft_app.engine.kept import Found, Kept
 from raft_app.engine.membership import ReplicaChange
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import CommandAnswer, Join, Propose

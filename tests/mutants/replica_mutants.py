@@ -30,10 +30,10 @@ REPLICA_MUTANTS = (
     Mutant(
         name="overwritten-end-taken",
         fault="A log counts as whole although its end was overwritten where it is longer",
-        path="raft_app/engine/kept.py",
+        path="http_base/kept.py",
         old="        return (self.last_term, self.last_index) < (kept.entry_term, kept.index)\n",
         new="        return self.last_index < kept.index\n",
-        test=f"{_ENGINE}/test_kept.py"
+        test="tests/http_base/test_kept.py"
         "::test_who_is_behind_by_term_or_as_in_an_election_lacks_something",
     ),
     Mutant(

@@ -13,11 +13,13 @@ from myqueue.client import Client
 from myqueue.config import ClientConfig
 from myqueue.consumer.consumer import Consumer
 from myqueue.producer.producer import Producer
+from myqueue.testing.queue import InMemoryQueue
 from myqueue.transport import lifetime
 from myqueue.worker.worker import Worker
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.fake_clock import FakeClock
 from tests.myqueue.http_twin import HttpCluster
+from tests.myqueue.recorded import Recorded
 
 
 class BeatRecorder:
@@ -101,3 +103,17 @@ def http_cluster() -> Iterator[HttpCluster]:
     cluster = HttpCluster()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def logs() -> Iterator[str]:
+    """Address of a queue in memory with the topic logs of one partition."""
+    with InMemoryQueue({"logs": 1}) as made:
+        yield made.address
+
+
+@pytest.fixture
+def spans() -> Iterator[Recorded]:
+    """Spans that this process makes."""
+    with Recorded().recording() as recorded:
+        yield recorded

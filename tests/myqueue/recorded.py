@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+"""A `traceparent` that somebody else began."""
+
 
 class Recorded:
     """The spans that were made while it was entered."""

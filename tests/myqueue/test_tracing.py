@@ -5,28 +5,13 @@ from opentelemetry.trace import get_current_span as current_span
 
 from myqueue import Consumer, Producer, Worker, tracing
 from myqueue.contract.tracing import TraceContext
-from myqueue.testing import InMemoryQueue
-from tests.myqueue.recorded import Recorded
-
-PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+from tests.myqueue.recorded import PARENT
 
 
-@pytest.fixture
-def spans():
-    with Recorded().recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
-def address():
-    with InMemoryQueue({"logs": 1}) as made:
-        yield made.address
-
-
-def test_one_trace_goes_from_the_producer_to_the_work(spans, address):
-    with Producer("logs", address) as producer:
+def test_one_trace_goes_from_the_producer_to_the_work(spans, logs):
+    with Producer("logs", logs) as producer:
         producer.enqueue("logs", "one")
-    with Consumer("logs", address) as consumer:
+    with Consumer("logs", logs) as consumer:
         (message,) = consumer.poll(timeout=30)
         with pytest.raises(ValueError, match="broken"), tracing.processing(message):
             raise ValueError("broken")
@@ -41,11 +26,11 @@ def test_one_trace_goes_from_the_producer_to_the_work(spans, address):
     assert tracing.place_of(message).traceparent.split("-")[2] == f"{create.context.span_id:016x}"
 
 
-def test_handler_of_a_worker_is_called_inside_a_span(spans, address):
-    with Producer("logs", address) as producer:
+def test_handler_of_a_worker_is_called_inside_a_span(spans, logs):
+    with Producer("logs", logs) as producer:
         producer.enqueue("logs", "one")
     inside = []
-    with Worker("logs", address, "g") as worker:
+    with Worker("logs", logs, "g") as worker:
 
         @worker.handler(retry_delay=0.01)
         def handle(delivery):
@@ -61,11 +46,11 @@ def test_handler_of_a_worker_is_called_inside_a_span(spans, address):
     assert [one.status.status_code.name for one in processed] == ["ERROR", "UNSET"]
 
 
-def test_without_anybody_who_records_nothing_is_done(address):
-    with Producer("logs", address) as producer:
+def test_without_anybody_who_records_nothing_is_done(logs):
+    with Producer("logs", logs) as producer:
         producer.enqueue("logs", "one", headers={"traceparent": PARENT})
         producer.enqueue("logs", "two")
-    with Consumer("logs", address) as consumer:
+    with Consumer("logs", logs) as consumer:
         one, two = consumer.poll(timeout=30)
         with tracing.processing(one) as span:
             assert span is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.engine.kept import Found, Kept
+from http_base.kept import Found, Kept
 from raft_app.engine.vouching import Remembered
 
 if TYPE_CHECKING:

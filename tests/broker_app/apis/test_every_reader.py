@@ -7,6 +7,7 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
 from django.core.handlers.asgi import ASGIHandler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,12 @@ KINDS = st.sampled_from(sorted(set(undecodable()) - set(_HEAVY)))
 SEEDS = st.integers(0, 1 << 32)
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep thousands of lines out of the log, of these tests alone."""
+    caplog.set_level(logging.CRITICAL, "broker_app.log_reading")
+
+
 def _has_header(batch: bytes) -> bool:
     try:
         read_header(batch)
@@ -72,7 +79,6 @@ def _batch(told: bytes | str | int) -> bytes:
 async def test_every_way_of_reading_finds_the_same_and_leaves_out_the_same(
     runtime: BrokerRuntime, engine: EngineTwin, batches: list[bytes | str | int]
 ) -> None:
-    logging.getLogger("broker_app.log_reading").setLevel(logging.CRITICAL)
     app = HotPaths(ASGIHandler(), HOT_PATHS, bodies=MemoryBudget().bodies)
     stored = Stored(engine, app, next(_group_ids))
     for batch in filter(_has_header, map(_batch, batches)):

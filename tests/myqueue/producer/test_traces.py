@@ -6,26 +6,11 @@ from myqueue import Client, Producer, Worker, tracing
 from myqueue.contract.errors import UnauthorizedException
 from myqueue.contract.records import Record
 from myqueue.contract.tracing import TraceContext
-from myqueue.testing import InMemoryQueue
-from tests.myqueue.recorded import Recorded
-
-PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+from tests.myqueue.recorded import PARENT
 
 
-@pytest.fixture
-def spans():
-    with Recorded().recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
-def address():
-    with InMemoryQueue({"logs": 1}) as made:
-        yield made.address
-
-
-def test_a_batch_is_linked_to_its_other_messages(spans, address):
-    with Producer("logs", address) as producer:
+def test_a_batch_is_linked_to_its_other_messages(spans, logs):
+    with Producer("logs", logs) as producer:
         producer.produce_many("logs", [Record(text, None, None, 0) for text in "abc"])
     assert len(spans.named("create logs")) == 3
     (send,) = spans.named("send logs")
@@ -34,10 +19,10 @@ def test_a_batch_is_linked_to_its_other_messages(spans, address):
     assert send.attributes["messaging.batch.message_count"] == 3
 
 
-def test_a_message_that_says_where_it_belongs_keeps_that(spans, address):
-    with Producer("logs", address) as producer:
+def test_a_message_that_says_where_it_belongs_keeps_that(spans, logs):
+    with Producer("logs", logs) as producer:
         producer.enqueue("logs", "one", headers={"traceparent": PARENT.encode(), "a": "b"})
-    with Worker("logs", address, group="g") as worker:
+    with Worker("logs", logs, group="g") as worker:
         (delivery,) = worker.receive(1, timeout=30)
     assert delivery.headers == {"traceparent": PARENT.encode(), "a": "b"}
     assert tracing.place_of(delivery) == TraceContext(PARENT)
@@ -45,12 +30,12 @@ def test_a_message_that_says_where_it_belongs_keeps_that(spans, address):
     assert f"{spans.named('send logs')[0].parent.span_id:016x}" == PARENT.split("-")[2]
 
 
-def test_a_batch_that_fails_says_so(spans, address):
-    with Producer("logs", address) as producer:
+def test_a_batch_that_fails_says_so(spans, logs):
+    with Producer("logs", logs) as producer:
         producer.enqueue("logs", "one")
         with pytest.raises(UnauthorizedException):
             producer.enqueue("nowhere", "one")
-        with Client(address) as client:
+        with Client(logs) as client:
             client.delete_topic("logs")
         future = producer.send("logs", "two")
         assert future.exception(60) is not None

@@ -8,9 +8,9 @@ from copy import deepcopy
 
 import pytest
 
+from http_base.kept import Kept
 from raft_app.core.types import RequestVote
 from raft_app.engine.config import EngineConfig
-from raft_app.engine.kept import Kept
 from raft_app.engine.vouching import Remembered
 from tests.raft_app.engine.engine_harness import EngineCluster
 

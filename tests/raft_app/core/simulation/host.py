@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from http_base.kept import Found, Kept
 from raft_app.core.errors import ChangeReason, ChangeRefused, NodeNotLeader
 from raft_app.core.types import (
     NO_REPLICA,
@@ -16,7 +17,7 @@ from raft_app.core.types import (
     RequestVoteReply,
 )
 from raft_app.engine.guard import PeerSigns, silence_ticks
-from raft_app.engine.kept import Found, Kept, found_in, kept_in
+from raft_app.engine.kept import found_in, kept_in
 from tests.raft_app.core.simulation.disk import Compaction, StoredState
 from tests.raft_app.core.simulation.installer import Installer
 from tests.raft_app.core.simulation.plan import TICK, Fault

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from http_base.kept import Found
 from raft_app.core.types import NO_REPLICA, AddLearner, Promote, RaftMember, Remove
-from raft_app.engine.kept import Found
 from tests.raft_app.core.simulation.plan import TICK
 
 if TYPE_CHECKING:

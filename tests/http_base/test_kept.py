@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.engine.kept import Found, Kept
+from http_base.kept import Found, Kept
 
 KEPT = Kept(term=5, index=10, entry_term=4)
 
@@ -28,6 +28,8 @@ def test_who_is_behind_by_term_or_as_in_an_election_lacks_something(found, lacks
 def test_where_the_term_of_the_entry_is_not_remembered_its_index_counts():
     assert Found(5, 9, 4).lacks(Kept(5, 10))
     assert not Found(5, 10, 1).lacks(Kept(5, 10))
+    assert Found(5, 9, 0).lacks(KEPT)
+    assert not Found(5, 10, 0).lacks(KEPT), "an older broker does not say it"
 
 
 def test_more_is_what_both_say_and_within_what_was_there():
