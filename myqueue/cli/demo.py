@@ -11,24 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import myqueue
+from myqueue.cli import values
 from myqueue.cli.ending import GLANCE_S, orderly_end
-from myqueue.cli.text import print_line
-from myqueue.client import Client
-from myqueue.consumer.consumer import Consumer
+from myqueue.cli.output import say
 from myqueue.contract.errors import (
     GroupNotFound,
     QueueError,
     TopicAlreadyExists,
     TopicDoesNotExist,
 )
-from myqueue.producer.producer import Producer
-from myqueue.worker.worker import Worker
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from myqueue.cli.commands import Commands
     from myqueue.results import Delivered
 
 ORDERS, CLICKS, EMAILS = "demo.orders", "demo.clicks", "demo.emails"
@@ -141,7 +140,7 @@ class Demo:
             sys.stdout.write(f"\r\033[K{line}" + ("\n" if last else ""))
             sys.stdout.flush()
         else:
-            print_line(line)
+            sys.stdout.write(f"{line}\n")
 
     def _keep(self, work: Callable[[], None]) -> None:
         """Do a part again when the queue fails it: people kill brokers to see what happens."""
@@ -156,7 +155,7 @@ class Demo:
         """Publish at the rate, however long each step takes; nothing is caught up."""
         chance = random.Random()  # noqa: S311 - made-up traffic
         number, owed = 0, 0.0
-        with Producer(list(TOPICS), self._address) as producer:
+        with myqueue.Producer(list(TOPICS), self._address) as producer:
             while not self._over.wait(STEP_S):
                 owed = min(owed + self._rate * STEP_S, self._rate)
                 while owed >= 1:
@@ -177,14 +176,14 @@ class Demo:
 
     def _bill(self) -> None:
         """Read the orders as a member of a group that keeps up."""
-        with Consumer(ORDERS, self._address, group=BILLING) as consumer:
+        with myqueue.Consumer(ORDERS, self._address, group=BILLING) as consumer:
             while not self._over.is_set():
                 self._counts.add("read", len(consumer.poll(100, timeout=GLANCE_S)))
 
     def _report(self) -> None:
         """Read the clicks too slowly."""
         rate = self._rate * SHARES[CLICKS] * READ_SHARE
-        with Consumer(CLICKS, self._address, group=REPORTS) as consumer:
+        with myqueue.Consumer(CLICKS, self._address, group=REPORTS) as consumer:
             while not self._over.is_set():
                 found = consumer.poll(max(1, int(rate * GLANCE_S)), timeout=GLANCE_S)
                 self._counts.add("read", len(found))
@@ -193,7 +192,7 @@ class Demo:
     def _mail(self) -> None:
         """Work through the emails; those that bounce are given back until they are dead."""
         options = {"visibility_ms": VISIBILITY_MS, "delivery_limit": DELIVERY_LIMIT}
-        with Worker(EMAILS, self._address, MAILERS, **options) as worker:  # type: ignore[arg-type]
+        with myqueue.Worker(EMAILS, self._address, MAILERS, **options) as worker:  # type: ignore[arg-type]
             while not self._over.is_set():
                 for delivery in worker.receive(10, timeout=GLANCE_S):
                     if "bounce" in delivery.text:
@@ -225,7 +224,7 @@ def prepare(address: str) -> None:
     Raises:
         QueueError: it cannot be.
     """
-    with Client(address) as client:
+    with myqueue.Client(address) as client:
         alive = sum(one["state"] == "alive" for one in client.describe_brokers())
         for name, partitions in TOPICS.items():
             with suppress(TopicAlreadyExists):
@@ -245,7 +244,7 @@ def remove(address: str) -> int:
         QueueError: one is there and cannot be deleted.
     """
     count = 0
-    with Client(address) as client:
+    with myqueue.Client(address) as client:
         for delete, names, gone in (
             (client.delete_group, GROUPS, GroupNotFound),
             (client.delete_topic, (*TOPICS, f"{EMAILS}.dead"), TopicDoesNotExist),
@@ -261,9 +260,42 @@ def demo(options: argparse.Namespace) -> None:
     """Run the demonstration, or remove what it made."""
     if options.remove:
         count = remove(options.address)
-        print_line(f"{count} topics and groups removed")
+        say(options, f"{count} topics and groups removed", removed=count)
         return
-    print_line(f"Messages go in and out of {', '.join(TOPICS)} at {options.address}.")
-    print_line("Ctrl-C stops that; --remove deletes what was made.")
+    names = ", ".join(TOPICS)
+    say(
+        options,
+        f"Messages go in and out of {names} at {options.address}.\n"
+        "Ctrl-C stops that; --remove deletes what was made.",
+        topics=list(TOPICS),
+        address=options.address,
+    )
     with orderly_end() as is_over, suppress(KeyboardInterrupt):
         Demo(options.address, min(options.rate, RATE_MAX)).run(is_over, seconds=options.seconds)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "demo",
+        demo,
+        "Publish, read and work, with some trouble, until Ctrl-C.",
+        examples="""
+        myqueue demo
+        myqueue demo --rate 500 --seconds 60
+        myqueue demo --remove
+        """,
+    )
+    parser.add_argument(
+        "--rate",
+        type=values.at_least_one,
+        default=60,
+        metavar="N",
+        help=f"messages a second, up to {RATE_MAX:,}",
+    )
+    parser.add_argument(
+        "--seconds", type=values.duration_s, metavar="DURATION", help="end after so long"
+    )
+    parser.add_argument(
+        "--remove", action="store_true", help="delete the topics and groups that it made"
+    )

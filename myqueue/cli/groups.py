@@ -1,66 +1,175 @@
-"""The commands about groups: `myqueue groups`, `myqueue groups reset`, `myqueue lag --group`."""
+"""The commands about groups: `myqueue groups list|describe|reset|delete`, `myqueue lag --group`."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import argparse
+from typing import Any
 
-from myqueue.cli.text import print_line, print_row
-from myqueue.client import Client
+from myqueue.cli import values
+from myqueue.cli.commands import Commands
+from myqueue.cli.connection import add_yes, confirm, connect
+from myqueue.cli.output import Column, say, show_object, show_rows
 from myqueue.contract.errors import UnmovedOffsets
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
-MEMBER_COLUMNS = ("MEMBER", "PARTITIONS")
-GROUP_COLUMNS = ("GROUP", "KIND", "MEMBERS", "TOPICS", "LAG", "SECONDS")
-WORK_COLUMNS = ("VISIBLE", "IN_FLIGHT", "DELAYED", "DEAD")
-PARTITION_COLUMNS = ("TOPIC", "PARTITION", "MEMBER", "OFFSET", "HIGH_WATERMARK", "LAG", "UNSETTLED")
-MOVE_COLUMNS = ("PARTITION", "BEFORE", "AFTER", "MOVED")
-_MOVED = {True: "yes", False: "no", None: "unknown"}
-LAG_COLUMNS = ("TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES", "SECONDS")
-
-
-def show_groups(options: argparse.Namespace) -> None:
-    """Print the names of all groups, or how far they are; show one group, or delete it."""
-    if options.delete and options.group is None:
-        options.refuse("give the group to delete")
-    with Client(options.address) as client:
-        if options.delete:
-            client.delete_group(options.group)
-        elif options.group is not None:
-            _show_group(client.describe_group(options.group), as_json=options.json)
-        elif options.long:
-            _show_all(client.describe_groups(), as_json=options.json)
-        elif options.json:
-            print_line(json.dumps(client.list_groups()))
-        else:
-            for group in client.list_groups():
-                print_line(group)
-
-
-def _show_all(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    columns = (*GROUP_COLUMNS, *WORK_COLUMNS)
-    if not as_json:
-        print_line(*columns)
-    for row in rows:
-        topics = row["topics"] if as_json else ",".join(row["topics"]) or "-"
-        counts = [row[column.lower()] for column in WORK_COLUMNS]
-        fields = (row["group"], row["kind"], row["members"], topics, row["lag"], _seconds(row))
-        print_row(columns, (*fields, *counts), as_json=as_json)
+GROUPS = (
+    Column("group"),
+    Column("kind"),
+    Column("members", "number"),
+    Column("topics"),
+    Column("lag", "number"),
+    Column("age_ms", "duration", "OLDEST"),
+    Column("visible", "number"),
+    Column("in_flight", "number"),
+    Column("delayed", "number"),
+    Column("dead", "number"),
+)
+FACTS = (Column("group"), Column("kind"), Column("generation", "number"))
+MEMBERS = (Column("member_id", title="MEMBER"), Column("partitions"))
+PARTITIONS = (
+    Column("topic"),
+    Column("partition", "number"),
+    Column("member_id", title="MEMBER"),
+    Column("offset", "number"),
+    Column("high_watermark", "number", "END"),
+    Column("lag", "number"),
+    Column("unsettled", "number"),
+)
+MOVES = (
+    Column("partition", "number"),
+    Column("before", "number"),
+    Column("after", "number"),
+    Column("moved"),
+    Column("reason"),
+)
+LAG = (
+    Column("topic"),
+    Column("partition", "number"),
+    Column("offset", "number"),
+    Column("high_watermark", "number", "END"),
+    Column("lag", "number"),
+    Column("age_ms", "duration", "OLDEST"),
+)
 
 
-def _seconds(row: dict[str, Any]) -> float | None:
-    """Return the age of the oldest message left, in seconds."""
-    return None if row["age_ms"] is None else row["age_ms"] / 1000
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module."""
+    commands.group(
+        "groups", "List, show, reset and delete groups of consumers and workers.", named="describe"
+    )
+    groups = commands.add(
+        "groups list",
+        list_groups,
+        "List the groups, and how far each is.",
+        columns=GROUPS,
+        examples="""
+        myqueue groups
+        myqueue groups --json
+        """,
+    )
+    # The list was short in earlier versions.
+    groups.add_argument("--long", action="store_true", help=argparse.SUPPRESS)
+    describe = commands.add(
+        "groups describe",
+        describe_group,
+        "Show the members of a group, and where it is in each partition.",
+        examples="""
+        myqueue groups billing
+        myqueue groups describe billing --json
+        """,
+    )
+    describe.add_argument("group", metavar="GROUP")
+    _add_reset(commands)
+    delete = commands.add(
+        "groups delete",
+        delete_group,
+        "Forget a group that has no members, and its offsets.",
+        examples="""
+        myqueue groups delete billing
+        myqueue groups delete billing --yes
+        """,
+    )
+    delete.add_argument("group", metavar="GROUP")
+    add_yes(delete)
+    # An earlier spelling: `groups billing --delete`.
+    describe.add_argument("--delete", action="store_true", help=argparse.SUPPRESS)
+    describe.add_argument("-y", "--yes", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_reset(commands: Commands) -> None:
+    parser = commands.add(
+        "groups reset",
+        reset_group,
+        "Move a group's offsets in a topic, while nobody reads.",
+        columns=MOVES,
+        examples="""
+        myqueue groups reset billing orders --to earliest --dry-run
+        myqueue groups reset billing orders --to-time 2h
+        myqueue groups reset billing orders --to-offset 1200 --partitions 0,2
+        myqueue groups reset billing orders --shift -100 --force
+        """,
+    )
+    parser.add_argument("group", metavar="GROUP")
+    parser.add_argument("topic", metavar="TOPIC")
+    ways = parser.add_mutually_exclusive_group(required=True)
+    ways.add_argument("--to", choices=("earliest", "latest"))
+    ways.add_argument(
+        "--to-time",
+        type=values.moment,
+        metavar="TIME",
+        help="to what was stored then: 30s, 10m, 2h, 1d ago, or 2026-01-31T12:00",
+    )
+    ways.add_argument("--to-offset", type=values.from_zero, metavar="N")
+    ways.add_argument("--shift", type=int, metavar="N", help="so many messages on; -N: back")
+    parser.add_argument("--partitions", type=values.numbers, metavar="N,N", help="only these")
+    parser.add_argument("--dry-run", action="store_true", help="move nothing, show what would be")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="send the members away; they join again and go on at the new offsets",
+    )
+
+
+def list_groups(options: argparse.Namespace) -> None:
+    """Print all groups."""
+    with connect(options) as client:
+        show_rows(options, GROUPS, client.describe_groups())
+
+
+def describe_group(options: argparse.Namespace) -> None:
+    """Print the members of a group, and where it is."""
+    if options.delete:
+        delete_group(options)
+        return
+    with connect(options) as client:
+        described = client.describe_group(options.group)
+    show_object(
+        options,
+        described,
+        (MEMBERS, map(_member, described["members"])),
+        (PARTITIONS, described["partitions"]),
+        facts=FACTS,
+    )
+
+
+def _member(member: dict[str, Any]) -> dict[str, Any]:
+    """Return a member as a row: the partitions that it reads in one field."""
+    assigned = sorted(member["assignment"].items())
+    return {**member, "partitions": [f"{topic}/{n}" for topic, of in assigned for n in of]}
+
+
+def delete_group(options: argparse.Namespace) -> None:
+    """Have the cluster forget a group."""
+    confirm(options, f"Forget the group {options.group} and where it is?")
+    with connect(options) as client:
+        client.delete_group(options.group)
+    say(options, f"group {options.group} deleted", group=options.group, deleted=True)
 
 
 def reset_group(options: argparse.Namespace) -> None:
     """Move a group's offsets and print a line per partition, also when some were not moved."""
     ways = (options.to, options.to_time, options.to_offset)
     to = next((way for way in ways if way is not None), None)
-    with Client(options.address) as client:
+    with connect(options) as client:
         try:
             moved = client.reset_group(
                 options.group,
@@ -72,47 +181,13 @@ def reset_group(options: argparse.Namespace) -> None:
                 force=options.force,
             )["partitions"]
         except UnmovedOffsets as error:
-            _show_moves(error.details["partitions"], as_json=options.json)
+            show_rows(options, MOVES, error.details["partitions"])
             raise
-    _show_moves(moved, as_json=options.json)
-
-
-def _show_moves(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if not as_json:
-        print_line(*MOVE_COLUMNS)
-    for row in rows:
-        moved = row["moved"] if as_json else _MOVED[row["moved"]]
-        fields = (row["partition"], row["before"], row["after"], moved)
-        print_row(MOVE_COLUMNS, fields, as_json=as_json)
+    show_rows(options, MOVES, moved)
 
 
 def show_group_lag(options: argparse.Namespace) -> None:
     """Print a line per partition: where the group is, and how far behind, in messages and time."""
-    with Client(options.address) as client:
+    with connect(options) as client:
         rows = client.describe_group(options.group)["partitions"]
-    if not options.json:
-        print_line(*LAG_COLUMNS)
-    for row in rows:
-        if options.topic not in (None, row["topic"]):
-            continue
-        fields = (row["topic"], row["partition"], row["offset"], row["high_watermark"], row["lag"])
-        print_row(LAG_COLUMNS, (*fields, _seconds(row)), as_json=options.json)
-
-
-def _show_group(described: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_line(json.dumps(described))
-        return
-    print_line("GENERATION", described["generation"])
-    print_line()
-    print_line(*MEMBER_COLUMNS)
-    for member in described["members"]:
-        assigned = [f"{t}/{n}" for t, of in sorted(member["assignment"].items()) for n in of]
-        print_line(member["member_id"], ",".join(assigned) or "-")
-    print_line()
-    print_line(*PARTITION_COLUMNS)
-    for row in described["partitions"]:
-        fields = [
-            row.get(column.lower().replace("member", "member_id")) for column in PARTITION_COLUMNS
-        ]
-        print_row(PARTITION_COLUMNS, fields, as_json=False)
+    show_rows(options, LAG, [row for row in rows if options.topic in (None, row["topic"])])

@@ -2,46 +2,92 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from myqueue.cli.text import print_line
-from myqueue.config import ClientConfig
-from myqueue.consumer.consumer import Consumer
-from myqueue.producer.producer import Producer
+import myqueue
+from myqueue.cli import values
+from myqueue.cli.output import Column, show_object
 
 if TYPE_CHECKING:
     import argparse
     from concurrent.futures import Future
 
+    from myqueue.cli.commands import Commands
     from myqueue.results import Delivered
 
 SAMPLE_EVERY = 64
 """Of so many messages, the latency of one is measured."""
 FETCH_BYTES = 1 << 20
 POP_MESSAGES = 1_000
+FIGURES = (
+    Column("messages", "number"),
+    Column("seconds", "number"),
+    Column("messages_per_s", "number", "MESSAGES/S"),
+    Column("megabytes_per_s", "number", "MB/S"),
+    Column("p50_ms", "number"),
+    Column("p99_ms", "number"),
+)
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Send or read as many messages as asked for, and print the figures."""
-    if options.direction == "produce":
-        latencies_s, seconds, messages = _produce(options)
-    else:
-        latencies_s, seconds, messages = _consume(options)
-    figures = _figures(latencies_s, seconds, messages, options.size)
-    if options.json:
-        print_line(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print_line(name, f"{value:,}" if isinstance(value, int) else f"{value:,.3f}")
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module."""
+    commands.group("perf", "Measure how fast messages go in or out.", bare="")
+    produce = commands.add(
+        "perf produce",
+        measure_producing,
+        "Measure how fast messages go in.",
+        columns=FIGURES,
+        examples="""
+        myqueue perf produce logs --messages 1000000 --size 100
+        myqueue perf produce logs --threads 64 --messages 20000
+        """,
+    )
+    consume = commands.add(
+        "perf consume",
+        measure_consuming,
+        "Measure how fast messages come out.",
+        columns=FIGURES,
+        examples="""
+        myqueue perf consume logs --messages 1000000 --json
+        """,
+    )
+    for parser in (produce, consume):
+        parser.add_argument("topic", metavar="TOPIC")
+        parser.add_argument(
+            "-n", "--messages", type=values.at_least_one, default=100_000, metavar="N"
+        )
+        parser.add_argument(
+            "--size", type=values.size, default=100, metavar="SIZE", help="of a message"
+        )
+    produce.add_argument(
+        "--threads", type=values.at_least_one, metavar="N", help="send one at a time in each"
+    )
+    produce.add_argument("--compression", choices=("none", "zstd"), default="none")
+    consume.add_argument("--pop", action="store_true", help="by popping, not by fetching")
+
+
+def measure_producing(options: argparse.Namespace) -> None:
+    """Send as many messages as asked for, and print the figures."""
+    _show(options, *_produce(options))
+
+
+def measure_consuming(options: argparse.Namespace) -> None:
+    """Read as many messages as asked for, and print the figures."""
+    _show(options, *_consume(options))
+
+
+def _show(
+    options: argparse.Namespace, latencies_s: list[float], seconds: float, messages: int
+) -> None:
+    show_object(options, _figures(latencies_s, seconds, messages, options.size), facts=FIGURES)
 
 
 def _produce(options: argparse.Namespace) -> tuple[list[float], float, int]:
-    config = ClientConfig(compression=options.compression)
-    with Producer(options.topic, options.address, config=config) as producer:
+    config = myqueue.ClientConfig(compression=options.compression)
+    with myqueue.Producer(options.topic, options.address, config=config) as producer:
         producer.enqueue(options.topic, b"x" * options.size)
         started = time.perf_counter()
         if options.threads is None:
@@ -51,7 +97,7 @@ def _produce(options: argparse.Namespace) -> tuple[list[float], float, int]:
         return latencies_s, time.perf_counter() - started, options.messages
 
 
-def _send(producer: Producer, options: argparse.Namespace) -> list[float]:
+def _send(producer: myqueue.Producer, options: argparse.Namespace) -> list[float]:
     """Queue everything as fast as it goes, then wait."""
     latencies_s: list[float] = []
     value = b"x" * options.size
@@ -69,7 +115,7 @@ def _send(producer: Producer, options: argparse.Namespace) -> list[float]:
     return latencies_s
 
 
-def _enqueue(producer: Producer, options: argparse.Namespace) -> list[float]:
+def _enqueue(producer: myqueue.Producer, options: argparse.Namespace) -> list[float]:
     """Send one at a time in each thread."""
     latencies_s: list[float] = []
     errors: list[BaseException] = []
@@ -100,7 +146,7 @@ def _enqueue(producer: Producer, options: argparse.Namespace) -> list[float]:
 
 def _consume(options: argparse.Namespace) -> tuple[list[float], float, int]:
     latencies_s: list[float] = []
-    consumer = Consumer(options.topic, options.address)
+    consumer = myqueue.Consumer(options.topic, options.address)
     try:
         started = time.perf_counter()
         read = _pop if options.pop else _fetch
@@ -113,7 +159,7 @@ def _consume(options: argparse.Namespace) -> tuple[list[float], float, int]:
     return latencies_s, seconds, messages
 
 
-def _pop(consumer: Consumer, options: argparse.Namespace, latencies_s: list[float]) -> int:
+def _pop(consumer: myqueue.Consumer, options: argparse.Namespace, latencies_s: list[float]) -> int:
     messages = 0
     while messages < options.messages:
         begun = time.perf_counter()
@@ -125,7 +171,9 @@ def _pop(consumer: Consumer, options: argparse.Namespace, latencies_s: list[floa
     return messages
 
 
-def _fetch(consumer: Consumer, options: argparse.Namespace, latencies_s: list[float]) -> int:
+def _fetch(
+    consumer: myqueue.Consumer, options: argparse.Namespace, latencies_s: list[float]
+) -> int:
     messages = 0
     for partition in range(consumer.partition_count(options.topic)):
         offset = 0
@@ -148,8 +196,8 @@ def _figures(
     return {
         "messages": messages,
         "seconds": round(seconds, 3),
-        "messages/s": int(per_second),
-        "MB/s": round(per_second * size_bytes / 1e6, 3),
-        "p50 ms": round(ordered[len(ordered) // 2] * 1000, 3),
-        "p99 ms": round(ordered[len(ordered) * 99 // 100] * 1000, 3),
+        "messages_per_s": int(per_second),
+        "megabytes_per_s": round(per_second * size_bytes / 1e6, 3),
+        "p50_ms": round(ordered[len(ordered) // 2] * 1000, 3),
+        "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1000, 3),
     }

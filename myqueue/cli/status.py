@@ -6,42 +6,70 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from myqueue.cli.text import broker_state, print_line
-from myqueue.client import Client
+import myqueue
+from myqueue.cli import values
+from myqueue.cli.brokers import BROKERS, broker_row
+from myqueue.cli.connection import connect
+from myqueue.cli.output import Column, on_terminal, show_object, table_lines
+from myqueue.cli.topics import partition_row
 from myqueue.contract.errors import QueueError, TopicDoesNotExist
 
 if TYPE_CHECKING:
     import argparse
 
-    from rich.table import Table
-
-BROKER_COLUMNS = ("BROKER", "STATE", "LEADS", "REPLICAS")
-PARTITION_COLUMNS = ("TOPIC", "PARTITION", "LEADER", "TERM", "MESSAGES", "PER_SECOND", "REPLICAS")
+    from myqueue.cli.commands import Commands
+PARTITIONS = (
+    Column("topic"),
+    Column("partition", "number"),
+    Column("condition", "state"),
+    Column("leader"),
+    Column("term", "number"),
+    Column("messages", "number"),
+    Column("per_second", "number", "MSG/S"),
+    Column("replicas"),
+    Column("down"),
+)
+CLEAR = "\033[H\033[J"
 
 
 class ClusterStatus(NamedTuple):
     """What is shown; the rows have the fields of the columns."""
 
-    brokers: list[tuple[str, ...]]
-    partitions: list[tuple[str, ...]]
+    brokers: list[dict[str, Any]]
+    partitions: list[dict[str, Any]]
     ends: dict[tuple[str, int], int]
     """(topic, partition) -> high watermark."""
 
 
+def add_commands(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "status",
+        show_status,
+        "Show brokers and partitions; live on a terminal.",
+        examples="""
+        myqueue status
+        myqueue status --once
+        """,
+    )
+    parser.add_argument("--once", action="store_true", help="print once and end")
+    parser.add_argument("--interval", type=values.duration_s, default=1.0, metavar="DURATION")
+
+
 def show_status(options: argparse.Namespace) -> None:
     """Print once when not on a terminal or asked to; else a table that is kept up to date."""
-    with Client(options.address) as client:
-        if options.once or not sys.stdout.isatty():
-            _print(look(client))
-            return
-        try:
+    with connect(options) as client:
+        if options.once or options.json or not on_terminal():
+            seen = look(client)
+            fields = {"brokers": seen.brokers, "partitions": seen.partitions}
+            tables = ((BROKERS, seen.brokers), (PARTITIONS, seen.partitions))
+            show_object(options, fields, *tables)
+        else:
             _live(client, options.interval)
-        except ImportError:
-            _print(look(client))
 
 
 def look(
-    client: Client, before: ClusterStatus | None = None, seconds: float = 0.0
+    client: myqueue.Client, before: ClusterStatus | None = None, seconds: float = 0.0
 ) -> ClusterStatus:
     """Ask for everything that is shown.
 
@@ -50,16 +78,7 @@ def look(
         before: what was seen before, for the speed.
         seconds: how long ago that was.
     """
-    brokers: list[tuple[str, ...]] = [
-        (
-            str(row.get("address", "-")),
-            broker_state(row),
-            str(row.get("leader_count", row.get("leaders", "-"))),
-            str(row.get("replica_count", row.get("replicas", "-"))),
-        )
-        for row in client.describe_brokers()
-    ]
-    partitions: list[tuple[str, ...]] = []
+    partitions: list[dict[str, Any]] = []
     ends: dict[tuple[str, int], int] = {}
     for topic in client.list_topics():
         try:
@@ -68,68 +87,32 @@ def look(
             continue  # deleted since it was listed
         for row in rows:
             where = (topic, int(row["partition"]))
-            ends[where] = int(row.get("high_watermark") or 0)
+            begin, end = (row.get(of) or 0 for of in ("log_start_offset", "high_watermark"))
+            ends[where] = end
             earlier = before.ends.get(where) if before is not None else None
-            speed = "-" if not seconds or earlier is None else _speed(ends[where], earlier, seconds)
-            partitions.append(_partition(topic, row, speed))
-    return ClusterStatus(brokers, partitions, ends)
-
-
-def _speed(end: int, earlier: int, seconds: float) -> str:
-    return f"{max(0, end - earlier) / seconds:.0f}"
-
-
-def _partition(topic: str, row: dict[str, Any], speed: str) -> tuple[str, ...]:
-    leader = row.get("leader") or {}
-    stored = int(row.get("high_watermark") or 0) - int(row.get("log_start_offset") or 0)
-    replicas = row.get("replicas") or ()
-    return (
-        topic,
-        str(row["partition"]),
-        str(leader.get("address", "-")),
-        str(row.get("term", "-")),
-        str(stored),
-        speed,
-        ",".join(str(replica.get("address", "-")) for replica in replicas),
-    )
-
-
-def _print(status: ClusterStatus) -> None:
-    print_line(*BROKER_COLUMNS)
-    for row in status.brokers:
-        print_line(*row)
-    print_line()
-    print_line(*PARTITION_COLUMNS)
-    for row in status.partitions:
-        print_line(*row)
-
-
-def _live(client: Client, interval_s: int) -> None:
-    """Draw until Ctrl-C; needs the package `rich`."""
-    from rich.console import Group
-    from rich.live import Live
-
-    status = look(client)
-    seen_s = time.monotonic()
-    with Live(auto_refresh=False, screen=True) as live:
-        while True:
-            tables = (
-                _table(BROKER_COLUMNS, status.brokers),
-                _table(PARTITION_COLUMNS, status.partitions),
+            speed = (
+                round(max(0, end - earlier) / seconds) if seconds and earlier is not None else None
             )
-            live.update(Group(*tables), refresh=True)
-            time.sleep(interval_s)
-            try:
-                now_s = time.monotonic()
-                status, seen_s = look(client, status, now_s - seen_s), now_s
-            except QueueError as error:
-                live.update(Group(*tables, f"{error.code}: {error.message}"), refresh=True)
+            told = {"topic": topic, "messages": end - begin, "per_second": speed}
+            partitions.append({**partition_row(row), **told})
+    return ClusterStatus(list(map(broker_row, client.describe_brokers())), partitions, ends)
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    return table
+def _live(client: myqueue.Client, interval_s: float) -> None:
+    """Draw until Ctrl-C."""
+    status, seen_s, trouble = look(client), time.monotonic(), ""
+    while True:
+        lines = [
+            *table_lines(BROKERS, status.brokers),
+            "",
+            *table_lines(PARTITIONS, status.partitions),
+            trouble,
+        ]
+        sys.stdout.write(CLEAR + "".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+        time.sleep(interval_s)
+        try:
+            now_s = time.monotonic()
+            status, seen_s, trouble = look(client, status, now_s - seen_s), now_s, ""
+        except QueueError as error:
+            trouble = f"{error.code}: {error.message}"

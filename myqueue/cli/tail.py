@@ -4,21 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import myqueue
+from myqueue.cli import values
+from myqueue.cli.connection import connect
+from myqueue.cli.consume import POLL_MESSAGES, print_messages
 from myqueue.cli.ending import GLANCE_S, orderly_end
-from myqueue.cli.messages import POLL_MESSAGES, print_messages
-from myqueue.client import Client
-from myqueue.consumer.consumer import Consumer
 
 if TYPE_CHECKING:
     import argparse
 
+    from myqueue.cli.commands import Commands
     from myqueue.results import Message
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "tail",
+        tail,
+        "Print the last messages of a topic, by their timestamps.",
+        examples="""
+        myqueue tail logs
+        myqueue tail logs -n 20 -f --json
+        """,
+    )
+    parser.add_argument("topic", metavar="TOPIC")
+    parser.add_argument("-n", "--messages", type=values.at_least_one, default=10, metavar="N")
+    parser.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
 
 
 def tail(options: argparse.Namespace) -> None:
     """Print the last messages over all partitions; with `follow`, go on until SIGTERM."""
     with orderly_end() as is_over:
-        consumer = Consumer(options.topic, options.address)
+        consumer = myqueue.Consumer(options.topic, options.address)
         try:
             last = last_messages(options, consumer)
             print_messages(last, as_json=options.json)
@@ -29,9 +47,9 @@ def tail(options: argparse.Namespace) -> None:
             consumer.forget()
 
 
-def last_messages(options: argparse.Namespace, consumer: Consumer) -> list[Message]:
+def last_messages(options: argparse.Namespace, consumer: myqueue.Consumer) -> list[Message]:
     """Return the last `options.messages` messages, and leave the cursors behind them."""
-    with Client(options.address) as client:
+    with connect(options) as client:
         rows = client.describe_topic(options.topic)["partitions"]
     found: list[Message] = []
     for row in rows:

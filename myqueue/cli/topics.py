@@ -1,29 +1,123 @@
-"""The commands about topics, `myqueue topics`, `create`, `describe`, `delete`, and `brokers`."""
+"""The commands about topics: `myqueue topics list|create|describe|delete`."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from myqueue.cli.text import broker_state, print_line
-from myqueue.client import Client
+from myqueue.cli import values
+from myqueue.cli.connection import add_yes, confirm, connect
+from myqueue.cli.output import Column, count_of, say, show_object, show_rows
 
 if TYPE_CHECKING:
     import argparse
 
-PARTITION_COLUMNS = ("PARTITION", "LEADER", "TERM", "LOG_START", "HIGH_WATERMARK", "REPLICAS")
+    from myqueue.cli.commands import Commands
+
+TOPICS = (Column("topic"),)
+PARTITIONS = (
+    Column("partition", "number"),
+    Column("condition", "state"),
+    Column("leader"),
+    Column("term", "number"),
+    Column("log_start_offset", "number", "OLDEST"),
+    Column("high_watermark", "number", "END"),
+    Column("replicas"),
+    Column("down"),
+)
+FAULTS = ("suspect", "dead", "faulty", "missing")
+"""States of brokers and replicas in which a copy does not count."""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module."""
+    commands.group("topics", "List, create, describe and delete topics.")
+    commands.add(
+        "topics list",
+        list_topics,
+        "List the topics.",
+        columns=TOPICS,
+        examples="""
+        myqueue topics
+        myqueue topics --address http://queue-1:8000,http://queue-2:8000
+        """,
+    )
+    create = commands.add(
+        "topics create",
+        create_topic,
+        "Create a topic.",
+        examples="""
+        myqueue create logs --partitions 3
+        myqueue create metrics --partitions 12 --replication-factor 3 --retention 7d
+        """,
+    )
+    create.add_argument("topic", metavar="TOPIC")
+    create.add_argument("--partitions", type=values.at_least_one, default=3, metavar="N")
+    create.add_argument("--replication-factor", type=values.at_least_one, default=3, metavar="N")
+    add_retention(create, default=None)
+    describe = commands.add(
+        "topics describe",
+        describe_topic,
+        "Show a topic's partitions, leaders, replicas and offsets.",
+        examples="""
+        myqueue describe logs
+        myqueue describe logs --json
+        """,
+    )
+    describe.add_argument("topic", metavar="TOPIC")
+    delete = commands.add(
+        "topics delete",
+        delete_topic,
+        "Delete a topic with its messages.",
+        examples="""
+        myqueue delete logs
+        myqueue delete logs --yes
+        """,
+    )
+    delete.add_argument("topic", metavar="TOPIC")
+    add_yes(delete)
+
+
+def add_retention(parser: argparse.ArgumentParser, *, default: Any) -> None:
+    """Add what limits how long and how much a topic keeps: `retention_ms`, `retention_bytes`.
+
+    Args:
+        parser: of the command.
+        default: of both; None means without limit, `argparse.SUPPRESS` leaves them out.
+    """
+    age = parser.add_mutually_exclusive_group()
+    age.add_argument(
+        "--retention",
+        dest="retention_ms",
+        type=values.retention,
+        default=default,
+        metavar="DURATION",
+        help="messages older than this, like 7d, may be deleted; or unlimited",
+    )
+    age.add_argument(
+        "--retention-ms",
+        type=values.retention_ms,
+        default=default,
+        metavar="MS",
+        help="the same; a number without a unit is in milliseconds",
+    )
+    parser.add_argument(
+        "--retention-bytes",
+        type=values.size_or_unlimited,
+        default=default,
+        metavar="SIZE",
+        help="of a partition, like 10GiB; above it the oldest may be deleted; or unlimited",
+    )
 
 
 def list_topics(options: argparse.Namespace) -> None:
-    """Print the names of all topics, one a line."""
-    with Client(options.address) as client:
-        for topic in client.list_topics():
-            print_line(topic)
+    """Print all topics."""
+    with connect(options) as client:
+        show_rows(options, TOPICS, [{"topic": topic} for topic in client.list_topics()])
 
 
 def create_topic(options: argparse.Namespace) -> None:
     """Create a topic."""
-    with Client(options.address) as client:
+    with connect(options) as client:
         client.create_topic(
             options.topic,
             options.partitions,
@@ -31,37 +125,43 @@ def create_topic(options: argparse.Namespace) -> None:
             retention_ms=options.retention_ms,
             retention_bytes=options.retention_bytes,
         )
+    say(
+        options,
+        f"topic {options.topic} created with {count_of(options.partitions, 'partition')}",
+        topic=options.topic,
+        partitions=options.partitions,
+        replication_factor=options.replication_factor,
+    )
 
 
 def describe_topic(options: argparse.Namespace) -> None:
-    """Print a line per partition with its leader, term and offsets."""
-    with Client(options.address) as client:
+    """Print a topic's partitions, each with its leader, term, offsets and replicas."""
+    with connect(options) as client:
         answer = client.describe_topic(options.topic)
-    if options.json:
-        print_line(json.dumps(answer))
-        return
-    print_line(*PARTITION_COLUMNS)
-    for row in answer["partitions"]:
-        leader = row.get("leader") or {}
-        replicas = ",".join(str(replica.get("address")) for replica in row.get("replicas", ()))
-        print_line(
-            row["partition"],
-            leader.get("address", "-"),
-            row.get("term", "-"),
-            row.get("log_start_offset", "-"),
-            row.get("high_watermark", "-"),
-            replicas,
-        )
+    show_object(options, answer, (PARTITIONS, map(partition_row, answer["partitions"])))
+
+
+def partition_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a partition as a row of a table: replicas by address, and what is wrong with them."""
+    replicas = row.get("replicas") or ()
+    faults = [(replica.get("address"), _fault(replica)) for replica in replicas]
+    return {
+        **row,
+        "leader": (row.get("leader") or {}).get("address"),
+        "replicas": [replica.get("address") for replica in replicas],
+        "down": [f"{address} ({fault})" for address, fault in faults if fault],
+    }
+
+
+def _fault(replica: dict[str, Any]) -> str | None:
+    """Return what is wrong with a replica, in a word; None when nothing is."""
+    words = (replica.get("broker_state"), replica.get("state"))
+    return next((word for word in words if word in FAULTS), None)
 
 
 def delete_topic(options: argparse.Namespace) -> None:
     """Delete a topic with its messages."""
-    with Client(options.address) as client:
+    confirm(options, f"Delete the topic {options.topic} with all its messages?")
+    with connect(options) as client:
         client.delete_topic(options.topic)
-
-
-def list_brokers(options: argparse.Namespace) -> None:
-    """Print the address and the state of each broker."""
-    with Client(options.address) as client:
-        for broker in client.describe_brokers():
-            print_line(broker.get("address", "-"), broker_state(broker))
+    say(options, f"topic {options.topic} deleted", topic=options.topic, deleted=True)

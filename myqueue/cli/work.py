@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import myqueue
+from myqueue.cli import values
+from myqueue.cli.connection import connect
 from myqueue.cli.ending import GLANCE_S, orderly_end
+from myqueue.cli.output import count_of, say
 from myqueue.cli.progress import progress_bar
-from myqueue.cli.text import count_of, print_line
-from myqueue.client import Client
-from myqueue.tracing import place_at, processing
-from myqueue.worker.worker import Worker
 
 if TYPE_CHECKING:
     import argparse
 
+    from myqueue.cli.commands import Commands
     from myqueue.contract.tracing import TraceContext
     from myqueue.results import Delivery
 
@@ -29,10 +30,75 @@ END_S = 5.0
 """How long a command may take to end when it is asked to, before it is killed."""
 
 
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module."""
+    _add_work(commands)
+    _add_redrive(commands)
+
+
+def _add_work(commands: Commands) -> None:
+    parser = commands.add(
+        "work",
+        work,
+        "Run a command for each message, with a group of workers.",
+        examples="""
+        myqueue work jobs --group mailers -- sendmail -t
+        myqueue work jobs --group mailers --visibility 2m --delay 30s -- ./handle.sh
+        myqueue work jobs --group once --until-empty --delivery-limit 5 -- python handle.py
+        """,
+    )
+    parser.add_argument("topic", metavar="TOPIC")
+    parser.add_argument("--group", required=True, metavar="NAME", help="workers that share")
+    parser.add_argument(
+        "--visibility",
+        type=values.duration_s,
+        default=30.0,
+        metavar="DURATION",
+        help="how long a message stays out of others' hands when this worker dies (default: 30s)",
+    )
+    parser.add_argument(
+        "--delay",
+        type=values.duration_s,
+        default=0.0,
+        metavar="DURATION",
+        help="after a failure, before the message comes again",
+    )
+    parser.add_argument("--delivery-limit", type=values.at_least_one, metavar="N")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument(
+        "-n", "--max-messages", type=values.at_least_one, metavar="N", help="stop after so many"
+    )
+    parser.add_argument("--until-empty", action="store_true", help="stop when there is no more")
+    parser.add_argument(
+        "command",
+        nargs="+",
+        metavar="COMMAND",
+        help="gets the message on its standard input, and MYQUEUE_TOPIC, MYQUEUE_KEY, ... in its"
+        " environment; exit status 0 acknowledges it, any other gives it back",
+    )
+
+
+def _add_redrive(commands: Commands) -> None:
+    parser = commands.add(
+        "redrive",
+        redrive,
+        "Send dead letters back to where they came from.",
+        examples="""
+        myqueue redrive jobs
+        myqueue redrive jobs --dead-letter-topic broken-jobs --max 100
+        """,
+    )
+    parser.add_argument("topic", metavar="TOPIC")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--group", default="redrive", metavar="NAME", help="runs that share")
+    parser.add_argument("--max", type=values.at_least_one, metavar="N", help="stop after so many")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+
 def redrive(options: argparse.Namespace) -> None:
     """Send a topic's dead letters back, and print how many came back."""
     done = 0
-    with Client(options.address) as client, progress_bar(quiet=options.quiet) as show:
+    with connect(options) as client, progress_bar(quiet=options.quiet) as show:
         for step in client.redriving(
             options.topic,
             group=options.group,
@@ -42,7 +108,7 @@ def redrive(options: argparse.Namespace) -> None:
             done = step.done
             show(messages=done, completed=done, total=step.total)
     if not options.quiet:
-        print_line(f"{count_of(done, 'message')} came back")
+        say(options, f"{count_of(done, 'message')} came back", topic=options.topic, messages=done)
 
 
 def work(options: argparse.Namespace) -> None:
@@ -58,7 +124,7 @@ def work(options: argparse.Namespace) -> None:
     limits = {} if options.delivery_limit is None else {"delivery_limit": options.delivery_limit}
     with (
         orderly_end() as is_over,
-        Worker(
+        myqueue.Worker(
             options.topic,
             options.address,
             options.group,
@@ -77,7 +143,10 @@ def work(options: argparse.Namespace) -> None:
 
 
 def _handle(
-    worker: Worker, delivery: Delivery, options: argparse.Namespace, is_over: Callable[[], bool]
+    worker: myqueue.Worker,
+    delivery: Delivery,
+    options: argparse.Namespace,
+    is_over: Callable[[], bool],
 ) -> None:
     try:
         status = _run(worker, delivery, options, is_over)
@@ -97,9 +166,14 @@ def _handle(
 
 
 def _run(
-    worker: Worker, delivery: Delivery, options: argparse.Namespace, is_over: Callable[[], bool]
+    worker: myqueue.Worker,
+    delivery: Delivery,
+    options: argparse.Namespace,
+    is_over: Callable[[], bool],
 ) -> int:
     """Run the command to its end and return its exit status; keep the message meanwhile."""
+    from myqueue.tracing import place_at, processing
+
     value = delivery.value
     with processing(delivery) as span, tempfile.TemporaryFile() as message:
         # A file, not a pipe: a command may read late, or nothing, and nobody waits for it to read.

@@ -1,33 +1,60 @@
-"""The commands that move messages: `myqueue produce` and `myqueue consume`."""
+"""The command `myqueue produce`: send lines as messages."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from myqueue.cli.ending import GLANCE_S, orderly_end
+import myqueue
+from myqueue.cli import values
+from myqueue.cli.output import count_of
 from myqueue.cli.progress import progress_bar
-from myqueue.cli.text import count_of
-from myqueue.consumer.consumer import Consumer
 from myqueue.contract.records import Record
-from myqueue.producer.producer import Producer
 
 if TYPE_CHECKING:
     import argparse
     import re
 
-    from myqueue.contract.inputs import Start
-    from myqueue.results import Message
+    from myqueue.cli.commands import Commands
 
 READ_BYTES = 512 << 10
 BATCH_BYTES_MAX = 900 << 10
 """A batch is sent when it reaches this, so that a manager can pass it on."""
-POLL_MESSAGES = 500
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add(
+        "produce",
+        produce_lines,
+        "Send lines of files or of the standard input.",
+        examples="""
+        tail -F /var/log/syslog | myqueue produce logs
+        echo 'order 1' | myqueue produce orders --key user-1
+        myqueue produce logs *.log --key-regex 'user=(\\w+)'
+        zcat old.log.gz | myqueue produce logs - --partition 0 --quiet
+        """,
+    )
+    parser.add_argument("topic", metavar="TOPIC")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="- is the standard input")
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument("--key", metavar="KEY", help="key of every message; they stay in order")
+    keys.add_argument(
+        "--key-regex",
+        type=values.pattern,
+        metavar="REGEX",
+        help="the first group (else the whole match) becomes the key; equal keys stay in order",
+    )
+    parser.add_argument(
+        "--partition", type=values.from_zero, metavar="N", help="send everything there"
+    )
+    parser.add_argument(
+        "--batch", type=values.at_least_one, default=1_000, metavar="N", help="lines a batch"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
 
 def produce_lines(options: argparse.Namespace) -> None:
@@ -36,13 +63,15 @@ def produce_lines(options: argparse.Namespace) -> None:
     The producer, which creates a missing topic, is made when there is a line to send.
     """
     sent = read_bytes = 0
-    producer: Producer | None = None
+    producer: myqueue.Producer | None = None
     with ExitStack() as stack:
         files = [_open(stack, name) for name in options.files or ["-"]]
         total = _total_bytes(options.files)
         show = stack.enter_context(progress_bar(quiet=options.quiet, total=total, in_bytes=True))
         for lines, size_bytes in _batches(files, options.batch):
-            producer = producer or stack.enter_context(Producer(options.topic, options.address))
+            producer = producer or stack.enter_context(
+                myqueue.Producer(options.topic, options.address)
+            )
             records = [_record(line, options.key, options.key_regex) for line in lines]
             producer.produce_many(options.topic, records, partition=options.partition)
             sent += len(records)
@@ -50,31 +79,6 @@ def produce_lines(options: argparse.Namespace) -> None:
             show(messages=sent, completed=read_bytes)
     if not options.quiet and sys.stderr.isatty():
         sys.stderr.write(f"{count_of(sent, 'message')} sent\n")
-
-
-def consume_lines(options: argparse.Namespace) -> None:
-    """Print messages until there are no more, or until SIGTERM."""
-    stored = options.from_beginning or options.since is not None
-    follow = options.follow or not stored
-    left = options.max_messages
-    start: Start = "earliest" if stored else "latest"
-    with orderly_end() as is_over:
-        consumer = Consumer(options.topics, options.address, group=options.group, start=start)
-        try:
-            if options.since is not None:
-                for topic in consumer.topics:
-                    consumer.seek_to_time(topic, options.since)
-            while not is_over() and (left is None or left > 0):
-                wanted = POLL_MESSAGES if left is None else min(left, POLL_MESSAGES)
-                messages = consumer.poll(wanted, timeout=GLANCE_S if follow else 0.0)
-                if not messages and not follow:
-                    return
-                print_messages(messages, as_json=options.json)
-                if options.group is not None and messages:
-                    consumer.commit()
-                left = None if left is None else left - len(messages)
-        finally:
-            consumer.forget()
 
 
 def _open(stack: ExitStack, name: str) -> BinaryIO:
@@ -141,42 +145,3 @@ def _total_bytes(names: list[str]) -> int | None:
         return sum(os.path.getsize(name) for name in names) if names else None
     except OSError:
         return None
-
-
-def print_messages(messages: list[Message], *, as_json: bool) -> None:
-    """Print messages, one a line: their values as they are, or all of them as JSON."""
-    out = sys.stdout.buffer
-    for message in messages:
-        if as_json:
-            out.write(json.dumps(_fields(message), ensure_ascii=False).encode() + b"\n")
-        else:
-            value = message.value
-            out.write((value.encode() if isinstance(value, str) else value) + b"\n")
-    out.flush()
-
-
-def _fields(message: Message) -> dict[str, Any]:
-    """Return a message for JSON; what is not UTF-8 is base64 under its own name."""
-    fields: dict[str, Any] = {
-        "topic": message.topic,
-        "partition": message.partition,
-        "offset": message.offset,
-        "timestamp": message.timestamp,
-    }
-    for name, content in (("message", message.value), ("key", message.key)):
-        try:
-            fields[name] = content.decode() if isinstance(content, bytes) else content
-        except UnicodeDecodeError:
-            fields[name] = None
-            fields[f"{name}_base64"] = base64.b64encode(_bytes(content)).decode()
-    if message.headers:
-        fields["headers"] = {
-            name: content if isinstance(content, str) else content.decode(errors="replace")
-            for name, content in message.headers.items()
-        }
-    return fields
-
-
-def _bytes(content: str | bytes | None) -> bytes:
-    assert isinstance(content, bytes), "a text needs no base64"
-    return content
