@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run wheels test fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean
+.PHONY: help setup run wheels test postgres fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,10 +58,14 @@ test: $(STAMP) ## Run all tests (TEST=path for some); JOBS at once, with real pr
 ifdef TEST
 	$(PYTEST) $(TEST)
 else
-	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not cluster"
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not cluster" \
+		--ignore tests/manager_app/test_on_postgres.py
 	$(PYTEST) -n $(CLUSTER_JOBS) --dist loadfile --no-loadscope-reorder -m cluster \
 		tests/cluster tests/myqueue/conformance tests/browser
 endif
+
+postgres: $(STAMP) ## Run the tests of the manager once more, on a private PostgreSQL
+	$(PYTEST) tests/manager_app/test_on_postgres.py
 
 fronts: $(STAMP) ## Write the client's blocking classes from the asyncio ones
 	$(BIN)/python -m tools.blocking_fronts
@@ -105,7 +109,7 @@ screenshots: $(STAMP) ## Take pictures of the console into docs/images/console
 docs: $(STAMP) ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-check: lint types docs test ## All of it, as CI does; `test` contains the cluster tests
+check: lint types docs test postgres ## All of it, as CI does; `test` contains the cluster tests
 	$(MAKE) sim SEEDS=30
 
 clean: ## Remove what was built, keep the data

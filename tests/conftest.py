@@ -23,8 +23,8 @@ settings.load_profile("default")
 
 
 LONGEST = (
-    *("tests/manager_app/test_on_postgres", "tests/myqueue/conformance/", "tests/myqueue/test_sil"),
-    *("tests/manager_app/test_database_silent", "tests/raft_app/test_failpoints"),
+    *("tests/raft_app/test_failpoints", "tests/myqueue/conformance/", "tests/myqueue/test_sil"),
+    *("tests/manager_app/test_database_silent", "tests/test_tidy"),
     *("tests/simulation/", "tests/raft_app/core/simulation/", "tests/raft_app/storage/"),
 )
 """Of the files without real brokers that take longest, the longest first."""
