@@ -22,7 +22,7 @@ ROUNDS ?= 20
 # Tests start hundreds of processes, which would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
+PYTEST := QUEUE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run wheels test postgres fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean

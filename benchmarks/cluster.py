@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 READY_S = 60.0
 STOP_S = 15.0
 POLL_S = 0.05
-_OWN_SETTINGS = ("DJANGO_", "QUEUESITE_", "DATABASE_URL", "MANAGER_ADDRESS", "PORT", "DATA_DIR")
+_OWN_SETTINGS = ("DJANGO_", "QUEUESITE_", "QUEUE_")
 """Environment variables that would lead the cluster elsewhere."""
 
 

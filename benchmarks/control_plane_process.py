@@ -1,6 +1,6 @@
 """A process that fills a manager's database and prints what a manager's work on it takes, as JSON.
 
-The database is a file in the directory that is named, or the empty one of DATABASE_URL.
+The database is a file in the directory that is named, or the empty one of QUEUE_DATABASE_URL.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 HAND_OVER_TIMEOUT_MS = 2_000
 """How long a stopping broker waits for its leaderships to move."""
-_RIGHT_SECRET = "set CLUSTER_SECRET to the one of the cluster"  # noqa: S105 - what to do
+_RIGHT_SECRET = "set QUEUE_CLUSTER_SECRET to the one of the cluster"  # noqa: S105 - what to do
 
 
 class JoinRefused(Exception):

@@ -20,13 +20,13 @@ SECURITY_SCHEMES = {
     API_TOKEN: {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API token of the admin or of `manage.py token`, with AUTH=required.",
+        "description": "An API token of the admin or `manage.py token`, with QUEUE_AUTH=required.",
     },
     SESSION: {
         "type": "apiKey",
         "in": "cookie",
         "name": "sessionid",
-        "description": "The log-in of a person at a manager, with AUTH=required.",
+        "description": "The log-in of a person at a manager, with QUEUE_AUTH=required.",
     },
     CLIENT_TOKEN: {
         "type": "http",
@@ -136,8 +136,8 @@ class ApiDoc:
     def security(self) -> list[dict[str, list[str]]]:
         """Security requirements for OpenAPI.
 
-        The last one is none: a client's token may also come as a field, and without `AUTH=required`
-        the others need not come.
+        The last one is none: a client's token may also come as a field, and without
+        `QUEUE_AUTH=required` the others need not come.
         """
         if self.access.is_cluster:
             return [{CLUSTER_TOKEN: []}]

@@ -35,7 +35,8 @@ class BrowserRules:
         """Know what is ours.
 
         Args:
-            hosts: names and addresses under which this server is asked for, as in ALLOWED_HOSTS.
+            hosts: names and addresses under which this server is asked for, as in
+                QUEUE_ALLOWED_HOSTS.
             origins: hosts of pages that may write here besides those of the request's own Host, as
                 behind a proxy that rewrites it.
             calls: paths of calls that even a GET does something by, as a pop does.
@@ -69,7 +70,7 @@ class BrowserRules:
         if is_foreign:
             raise Forbidden(
                 "a page of another origin makes this request; if it may, name its host in"
-                " ALLOWED_HOSTS"
+                " QUEUE_ALLOWED_HOSTS"
             )
 
     def _require_host(self, host: bytes | None) -> None:
@@ -79,7 +80,7 @@ class BrowserRules:
         if not (domain and (_is_local(domain) or validate_host(domain, self._hosts))):
             raise InvalidRequest(
                 f"the Host {(host or b'').decode('latin1')[:260]!r} is none of this server;"
-                " name it in ALLOWED_HOSTS"
+                " name it in QUEUE_ALLOWED_HOSTS"
             )
         if len(self.known_hosts) < HOSTS_KEPT_MAX and len(host or b"") <= HOST_LENGTH_MAX:
             self.known_hosts.add(host)

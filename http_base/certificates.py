@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from http_base.hotpaths import App, Receive, Scope, Send
 
 CERTIFICATE = "queuesite.certificate"
-"""In the scope of a request: whether its connection showed a certificate of TLS_CA."""
+"""In the scope of a request: whether its connection showed a certificate of QUEUE_TLS_CA."""
 
 
 class CertificateRule:
@@ -37,7 +37,8 @@ class CertificateRule:
         """Answer one request."""
         if not scope.get(CERTIFICATE) and self._is_of_cluster(scope):
             error = UnauthorizedException(
-                "a call in the name of the cluster needs a certificate of TLS_CA (TLS_CLIENT_CERTS)"
+                "a call in the name of the cluster needs a certificate of QUEUE_TLS_CA"
+                " (QUEUE_TLS_CLIENT_CERTS)"
             )
             await send_response(failure_response(error), send)
             return

@@ -338,7 +338,7 @@ def judge(
     *,
     request: HttpRequest | None = None,
 ) -> Caller | None:
-    """Do what the guard's `judge` does; with `AUTH=off` the cluster's own calls alone are kept.
+    """Do what the guard's `judge` does; with `QUEUE_AUTH=off` keep the cluster's own calls alone.
 
     Raises: what `Guard.judge` raises.
     """
@@ -379,7 +379,7 @@ def require(caller: Caller | None, need: Need, topics: Sequence[str] | None = ()
 
 
 def check_origin(claims: ClientToken) -> None:
-    """Do what the guard's `check_origin` does; nothing with `AUTH=off`."""
+    """Do what the guard's `check_origin` does; nothing with `QUEUE_AUTH=off`."""
     if is_on():
         current().check_origin(claims)
 

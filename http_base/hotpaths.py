@@ -584,7 +584,7 @@ class _Body:
         if not (self.is_urgent or share.admits(size_bytes, held_bytes=held_bytes)):
             raise Overloaded(
                 f"the bodies of the requests under way take {share.used_bytes} of"
-                f" {share.limit_bytes} bytes (MEMORY_BUDGET_BYTES), those of the same sender"
+                f" {share.limit_bytes} bytes (QUEUE_MEMORY_BUDGET_BYTES), those of the same sender"
                 f" {held_bytes}; try again",
                 retry_after_ms=retry_after.LIMIT_MS,
             )

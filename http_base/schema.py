@@ -70,7 +70,7 @@ class StructSchema(AutoSchema):
             "description": (
                 f"{inspect.cleandoc(doc.description) or self.get_description()}\n\n"
                 f"{doc.deprecated and _DEPRECATED.format(instead=doc.deprecated)}"
-                f"Needs, with AUTH=required: {doc.access.words}."
+                f"Needs, with QUEUE_AUTH=required: {doc.access.words}."
             ),
             "tags": list(doc.tags) or ["other"],
             "security": doc.security,

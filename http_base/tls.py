@@ -99,7 +99,7 @@ def tls_of(cert: Path | None, key: Path | None, ca: Path | None, *, asks: bool) 
     try:
         calling = calling_context("" if ca is None else str(ca))
     except InvalidRequest as error:
-        raise TlsError(f"TLS_CA: {error.message}") from error
+        raise TlsError(f"QUEUE_TLS_CA: {error.message}") from error
     if cert is None or key is None:
         return Tls(calling)
     _load(calling, cert, key)
@@ -126,7 +126,7 @@ def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     Raises:
         TlsError: one cannot be read, or they do not belong together.
     """
-    for name, path in (("TLS_CERT", cert), ("TLS_KEY", key)):
+    for name, path in (("QUEUE_TLS_CERT", cert), ("QUEUE_TLS_KEY", key)):
         try:
             path.read_bytes()
         except OSError as error:
@@ -134,11 +134,15 @@ def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     try:
         context.load_cert_chain(cert, key, password=_refuse_password)
     except _EncryptedKey as error:
-        raise TlsError(f"TLS_KEY: {key} is encrypted; nobody is there to ask") from error
+        raise TlsError(f"QUEUE_TLS_KEY: {key} is encrypted; nobody is there to ask") from error
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise TlsError(f"TLS_KEY: {key} is not the key of TLS_CERT, {cert}") from error
-        raise TlsError(f"TLS_CERT, TLS_KEY: {cert} or {key} is no PEM: {error.reason}") from error
+            raise TlsError(
+                f"QUEUE_TLS_KEY: {key} is not the key of QUEUE_TLS_CERT, {cert}"
+            ) from error
+        raise TlsError(
+            f"QUEUE_TLS_CERT, QUEUE_TLS_KEY: {cert} or {key} is no PEM: {error.reason}"
+        ) from error
 
 
 class _EncryptedKey(Exception):

@@ -108,7 +108,7 @@ class ClusterMetadata:
     leaders: Mapping[int, Leadership] = field(default_factory=dict)
     """By group id; leaders that were reported since may be of a later term."""
     access: AccessIndex = EMPTY_ACCESS
-    """Who may do what, with `AUTH=required`; without it nobody asks."""
+    """Who may do what, with `QUEUE_AUTH=required`; without it nobody asks."""
 
 
 class MetadataCopy:

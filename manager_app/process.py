@@ -282,7 +282,9 @@ def worker_runtime() -> ManagerRuntime:
 
 def _start_beside() -> ManagerRuntime:
     if not selectors.secret_fits(settings.QUEUE.cluster_secret):
-        raise UnauthorizedException("this worker's CLUSTER_SECRET is not the one of the cluster")
+        raise UnauthorizedException(
+            "this worker's QUEUE_CLUSTER_SECRET is not the one of the cluster"
+        )
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True).start()
     process = ManagerProcess(ManagerOptions.of(settings.QUEUE), works=True)

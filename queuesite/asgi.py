@@ -17,7 +17,7 @@ from http_base.forwarded import BehindProxy
 from http_base.hotpaths import HotPaths
 from http_base.threaded_django import ThreadedDjango
 from myqueue.contract.tracing import tracing_of
-from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
+from queuesite.conf import BROKER, MANAGER, ensure_role
 
 if TYPE_CHECKING:
     from http_base.hotpaths import App
@@ -33,7 +33,7 @@ def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> App:
         memory: of the process.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
-    role = os.environ.setdefault(ROLE_VARIABLE, MANAGER)
+    role = ensure_role(os.environ, MANAGER)
     django_app = ThreadedDjango(ASGIStaticFilesHandler(get_asgi_application()), threads)
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from queuesite.conf import missing_protection
+from queuesite.conf import missing_protection, read_setting
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 
 def banner(_: HttpRequest) -> dict[str, str]:
     """Return the variable `insecure` of templates: what is missing; empty when nothing is."""
-    has_secret = bool(os.environ.get("CLUSTER_SECRET"))
+    has_secret = bool(read_setting(os.environ, "QUEUE_CLUSTER_SECRET"))
     return {"insecure": "; ".join(missing_protection(settings.QUEUE, has_secret=has_secret))}

@@ -3,8 +3,8 @@
 A broker's ticks never leave its process, so that no message broker is a point of failure of
 consensus: beat is a thread, and its tasks, each of which posts one thing to the engine and returns,
 run in it (`task_always_eager`). A manager's tasks take longer, and a worker in its process does
-them, unless CELERY_BROKER_URL names a Redis; then `celery -A queuesite worker -B` processes do. Its
-lease never leaves the process: a second beat keeps it.
+them, unless QUEUE_CELERY_BROKER_URL names a Redis; then `celery -A queuesite worker -B` processes
+do. Its lease never leaves the process: a second beat keeps it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from celery.beat import Scheduler, Service
 
-from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
+from queuesite.conf import BROKER, MANAGER, ensure_role
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
 if __name__ == "queuesite.celery":
-    os.environ.setdefault(ROLE_VARIABLE, MANAGER)
+    ensure_role(os.environ, MANAGER)
 
 from django.conf import settings
 

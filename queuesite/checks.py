@@ -35,8 +35,8 @@ def queue_errors(config: QueueConfig) -> list[CheckMessage]:
     if config.celery_broker_url and config.role == MANAGER and not config.database_url:
         errors.append(
             Error(
-                "CELERY_BROKER_URL needs DATABASE_URL: separate workers cannot share an SQLite"
-                " file in a manager's data directory.",
+                "QUEUE_CELERY_BROKER_URL needs QUEUE_DATABASE_URL: separate workers cannot share an"
+                " SQLite file in a manager's data directory.",
                 id="queuesite.E002",
             )
         )

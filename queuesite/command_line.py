@@ -14,13 +14,14 @@ from queuesite.cluster_directory import directory_by_hand
 from queuesite.conf import (
     BROKER,
     MANAGER,
-    ROLE_VARIABLE,
     ConfigError,
     QueueConfig,
+    ensure_role,
     ensure_secret,
     from_environment,
     missing_protection,
-    near_misses,
+    not_read,
+    read_setting,
 )
 from queuesite.optional_packages import import_drf_alone
 from queuesite.ready_pipe import adopt_ready_pipe
@@ -44,12 +45,12 @@ def prepare_environment(arguments: list[str]) -> QueueConfig:
     """
     subcommand = arguments[0] if arguments else ""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
-    os.environ.setdefault(ROLE_VARIABLE, BROKER if subcommand == BROKER else MANAGER)
+    ensure_role(os.environ, BROKER if subcommand == BROKER else MANAGER)
     if subcommand == MANAGER and {"-r", "--read-only"} & set(arguments[1:]):
-        os.environ["READ_ONLY"] = "1"
+        os.environ["QUEUE_READ_ONLY"] = "1"
     config = from_environment(os.environ)
-    if subcommand == BROKER and not os.environ.get("DATA_DIR"):
-        os.environ["DATA_DIR"] = str(directory_by_hand(config.port))
+    if subcommand == BROKER and not read_setting(os.environ, "QUEUE_DATA_DIR"):
+        os.environ["QUEUE_DATA_DIR"] = str(directory_by_hand(config.port))
         config = from_environment(os.environ)
     if subcommand in (MANAGER, BROKER) and not {"-h", "--help"} & set(arguments):
         ensure_secret(config)  # the settings find it where it was made
@@ -68,7 +69,7 @@ def main() -> None:
         gc.disable()  # what is imported stays; `ServerProcess` enables it
     if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
         os.umask(PRIVATE)
-        for line in near_misses(os.environ):
+        for line in not_read(os.environ):
             sys.stderr.write(f"{line}\n")
     try:
         config = prepare_environment(sys.argv[1:])
@@ -76,11 +77,11 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(USAGE_STATUS)
     if sys.argv[1:2] in ([MANAGER], [BROKER]):
-        has_secret = bool(os.environ.get("CLUSTER_SECRET"))
+        has_secret = bool(read_setting(os.environ, "QUEUE_CLUSTER_SECRET"))
         if missing := missing_protection(config, has_secret=has_secret):
             sys.stderr.write(
-                f"WARNING: BIND_HOST={config.bind_host} lets other machines connect without"
-                f" {'; '.join(missing)} (ALLOW_INSECURE=1)\n"
+                f"WARNING: QUEUE_BIND_HOST={config.bind_host} lets other machines connect without"
+                f" {'; '.join(missing)} (QUEUE_ALLOW_INSECURE=1)\n"
             )
         import_drf_alone()
     from django.core.management import execute_from_command_line

@@ -1,9 +1,10 @@
 """The configuration of a process: one frozen value, read from the environment and validated.
 
-Each field is read from the variable of its name in capitals (`port` from PORT), except `role`
-(QUEUESITE_ROLE), `manager_addresses` (MANAGER_ADDRESS) and `known_raft_address` (RAFT_ADDRESS).
-Where the variable is unset the default holds. In role `test` only DATABASE_URL is looked at, so
-that a test run depends on nothing else.
+Each field is read from the variable of its name in capitals behind QUEUE_ (`port` from QUEUE_PORT),
+except `manager_addresses` (QUEUE_MANAGER_ADDRESS) and `known_raft_address` (QUEUE_RAFT_ADDRESS). An
+older spelling, without QUEUE_ (of the role QUEUESITE_ROLE), is read where that is unset. Where
+neither is set the default holds. In role `test` only QUEUE_DATABASE_URL is looked at, so that a
+test run depends on nothing else.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from http_base.tls import TlsError, tls_of
 from raft_app.storage.sqlite.directory import make_durable_directory, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, MutableMapping, Sequence
 
     from http_base.tls import Tls
 
 MANAGER, BROKER, TEST = "manager", "broker", "test"
 ROLES = (MANAGER, BROKER, TEST)
-ROLE_VARIABLE = "QUEUESITE_ROLE"
+PREFIX = "QUEUE_"
+ROLE_VARIABLE = "QUEUE_ROLE"
 SECRET_FILE = "cluster.secret"  # noqa: S105 - the name of the file, not the secret
 RAFT_PORT_DISTANCE = 1_000
 """The Raft port is this far above the HTTP port when it is not given."""
@@ -41,16 +43,17 @@ SECRET_LENGTH_MIN = 16
 """Shortest cluster secret, in characters."""
 
 NEAR_MISS_RATIO = 0.85
-"""How alike a variable that is not read must be to one that is, to be told."""
+"""How alike a variable without the prefix must be to one that is read, to be told."""
+FAR_MISS_RATIO = 0.6
+"""How alike one with the prefix must be for its neighbour to be named."""
 
 DATA_ROOT = Path("data")
 """Where the processes started in one folder keep their data, each in a folder of its own."""
 
 _DEFAULT_PORTS = {MANAGER: 8000, BROKER: 8001, TEST: 8000}
 _VARIABLES = {
-    "role": ROLE_VARIABLE,
-    "manager_addresses": "MANAGER_ADDRESS",
-    "known_raft_address": "RAFT_ADDRESS",
+    "manager_addresses": "QUEUE_MANAGER_ADDRESS",
+    "known_raft_address": "QUEUE_RAFT_ADDRESS",
 }
 _SWITCH_WORDS = {"yes": "1", "on": "1", "no": "0", "off": "0"}
 """What else is understood where 1 or 0, true or false is meant."""
@@ -62,7 +65,12 @@ Positive = Annotated[int, Meta(ge=1)]
 
 def variable_of(name: str) -> str:
     """Return the environment variable of a field."""
-    return _VARIABLES.get(name, name.upper())
+    return _VARIABLES.get(name, PREFIX + name.upper())
+
+
+def older_spelling(variable: str) -> str:
+    """Return what a variable was called before all had a prefix."""
+    return "QUEUESITE_ROLE" if variable == ROLE_VARIABLE else variable.removeprefix(PREFIX)
 
 
 class ConfigError(Exception):
@@ -103,7 +111,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     0: never. Not in force while a manager migrates at its start."""
     database_answer_timeout_ms: Positive = 5_000
     """Milliseconds that a manager waits for PostgreSQL's answer; then it closes the connection.
-    Above DATABASE_STATEMENT_TIMEOUT_MS, so that a mere slow statement has a known outcome."""
+    Above QUEUE_DATABASE_STATEMENT_TIMEOUT_MS, so that a mere slow statement has a known outcome."""
     database_transaction_idle_timeout_ms: Positive = 8_000
     """Milliseconds after which PostgreSQL takes its locks back from a manager that vanished in the
     middle of a transaction."""
@@ -169,7 +177,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     """Ticks of silence before an election (up to twice as many); at least 10 heartbeats."""
     quiesce_after_ticks: Annotated[int, Meta(ge=0, le=1_000_000)] = 60
     """Idle ticks after which a partition sleeps and costs nothing; at least
-    ELECTION_TIMEOUT_TICKS, or 0: never. Sooner saves more where messages come in bursts."""
+    QUEUE_ELECTION_TIMEOUT_TICKS, or 0: never. Sooner saves more where messages come in bursts."""
     broker_heartbeat_s: Positive = 15
     """Seconds between two reports of a broker to its manager."""
     broker_sign_s: Positive = 5
@@ -305,15 +313,15 @@ def missing_protection(config: QueueConfig, *, has_secret: bool) -> list[str]:
 
     Args:
         config: of the process.
-        has_secret: whether somebody chose the secret: CLUSTER_SECRET is set. A file may have been
-            made by the first process that looked for one.
+        has_secret: whether somebody chose the secret: QUEUE_CLUSTER_SECRET is set. A file may
+            have been made by the first process that looked for one.
     """
     if is_loopback(config.bind_host):
         return []
     needed = {
-        "AUTH=required": config.auth == "required",
-        "CLUSTER_SECRET": has_secret,
-        "TLS_CERT and TLS_KEY, or BEHIND_PROXY=1": config.tls_cert is not None
+        "QUEUE_AUTH=required": config.auth == "required",
+        "QUEUE_CLUSTER_SECRET": has_secret,
+        "QUEUE_TLS_CERT and QUEUE_TLS_KEY, or QUEUE_BEHIND_PROXY=1": config.tls_cert is not None
         or config.behind_proxy,
     }
     return [name for name, is_set in needed.items() if not is_set]
@@ -322,11 +330,11 @@ def missing_protection(config: QueueConfig, *, has_secret: bool) -> list[str]:
 def _listening(config: QueueConfig) -> list[tuple[bool, str]]:
     """Return (what must hold, what to say otherwise) of whom the process lets connect."""
     missing = "; ".join(missing_protection(config, has_secret=bool(config.cluster_secret)))
-    said = f"BIND_HOST={config.bind_host} lets other machines connect, which needs {missing}"
+    said = f"QUEUE_BIND_HOST={config.bind_host} lets other machines connect, which needs {missing}"
     return [
         (
             not missing or config.allow_insecure,
-            f"{said} (or ALLOW_INSECURE=1, in a laboratory)",
+            f"{said} (or QUEUE_ALLOW_INSECURE=1, in a laboratory)",
         )
     ]
 
@@ -341,15 +349,15 @@ def is_loopback(host: str) -> bool:
 
 def _values(config: QueueConfig) -> list[tuple[bool, str]]:
     """Return (what must hold, what to say otherwise) of single fields, beside their bounds."""
-    addresses = [("MANAGER_ADDRESS", address) for address in config.manager_addresses]
+    addresses = [("QUEUE_MANAGER_ADDRESS", address) for address in config.manager_addresses]
     if config.current_address:
-        addresses.append(("CURRENT_ADDRESS", config.current_address))
+        addresses.append(("QUEUE_CURRENT_ADDRESS", config.current_address))
     return [
-        (config.role in ROLES, f"QUEUESITE_ROLE must be one of {ROLES}, not {config.role!r}"),
-        (config.raft_port <= 65_535, f"RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
+        (config.role in ROLES, f"QUEUE_ROLE must be one of {ROLES}, not {config.role!r}"),
+        (config.raft_port <= 65_535, f"QUEUE_RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
         (
             is_host_and_port(config.raft_address),
-            f"RAFT_ADDRESS must be host:port, not {config.raft_address!r}",
+            f"QUEUE_RAFT_ADDRESS must be host:port, not {config.raft_address!r}",
         ),
         *(
             (is_address(address), f"{name} must be http://host:port, not {address!r}")
@@ -357,7 +365,7 @@ def _values(config: QueueConfig) -> list[tuple[bool, str]]:
         ),
         (
             not config.cluster_secret or len(config.cluster_secret) >= SECRET_LENGTH_MIN,
-            f"CLUSTER_SECRET must have at least {SECRET_LENGTH_MIN} characters",
+            f"QUEUE_CLUSTER_SECRET must have at least {SECRET_LENGTH_MIN} characters",
         ),
     ]
 
@@ -367,19 +375,19 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
     return [
         (
             config.role != BROKER or config.port != config.raft_port,
-            f"PORT and RAFT_PORT must differ, both are {config.port}",
+            f"QUEUE_PORT and QUEUE_RAFT_PORT must differ, both are {config.port}",
         ),
         (
             config.role != BROKER or bool(config.manager_addresses),
-            "MANAGER_ADDRESS must name at least one manager",
+            "QUEUE_MANAGER_ADDRESS must name at least one manager",
         ),
         (
             bool(config.current_address) or config.bind_host not in ("0.0.0.0", "::", ""),  # noqa: S104 - compared, not bound
-            f"CURRENT_ADDRESS is needed when BIND_HOST is {config.bind_host!r}",
+            f"QUEUE_CURRENT_ADDRESS is needed when QUEUE_BIND_HOST is {config.bind_host!r}",
         ),
         (
             config.tail_bytes >= config.tail_bytes_per_group,
-            "TAIL_BYTES must be at least TAIL_BYTES_PER_GROUP",
+            "QUEUE_TAIL_BYTES must be at least QUEUE_TAIL_BYTES_PER_GROUP",
         ),
     ]
 
@@ -387,19 +395,22 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
 def _secured(config: QueueConfig) -> list[tuple[bool, str]]:
     """Return (what must hold, what to say otherwise) of the settings of TLS."""
     has_cert = config.tls_cert is not None
-    given = [("MANAGER_ADDRESS", address) for address in config.manager_addresses]
+    given = [("QUEUE_MANAGER_ADDRESS", address) for address in config.manager_addresses]
     if config.current_address:
-        given.append(("CURRENT_ADDRESS", config.current_address))
+        given.append(("QUEUE_CURRENT_ADDRESS", config.current_address))
     return [
-        (has_cert == (config.tls_key is not None), "TLS_CERT and TLS_KEY are set both, or neither"),
+        (
+            has_cert == (config.tls_key is not None),
+            "QUEUE_TLS_CERT and QUEUE_TLS_KEY are set both, or neither",
+        ),
         (
             not config.tls_client_certs or (has_cert and config.tls_ca is not None),
-            "TLS_CLIENT_CERTS needs TLS_CERT, TLS_KEY and TLS_CA",
+            "QUEUE_TLS_CLIENT_CERTS needs QUEUE_TLS_CERT, QUEUE_TLS_KEY and QUEUE_TLS_CA",
         ),
         *(
             (
                 not has_cert or address.startswith("https:"),
-                f"{name} must begin with https:// when TLS_CERT is set, not {address!r}",
+                f"{name} must begin with https:// when QUEUE_TLS_CERT is set, not {address!r}",
             )
             for name, address in given
         ),
@@ -411,45 +422,45 @@ def _times(config: QueueConfig) -> list[tuple[bool, str]]:
     return [
         (
             config.database_answer_timeout_ms > config.database_statement_timeout_ms,
-            "DATABASE_ANSWER_TIMEOUT_MS must be above DATABASE_STATEMENT_TIMEOUT_MS",
+            "QUEUE_DATABASE_ANSWER_TIMEOUT_MS must be above QUEUE_DATABASE_STATEMENT_TIMEOUT_MS",
         ),
         (
             config.election_timeout_ticks >= 10 * config.heartbeat_ticks,
             (
-                f"ELECTION_TIMEOUT_TICKS must be at least {10 * config.heartbeat_ticks}, ten"
-                f" HEARTBEAT_TICKS, not {config.election_timeout_ticks}"
+                f"QUEUE_ELECTION_TIMEOUT_TICKS must be at least {10 * config.heartbeat_ticks}, ten"
+                f" QUEUE_HEARTBEAT_TICKS, not {config.election_timeout_ticks}"
             ),
         ),
         (
             config.quiesce_after_ticks == 0
             or config.quiesce_after_ticks >= config.election_timeout_ticks,
             (
-                "QUIESCE_AFTER_TICKS must be 0 or at least ELECTION_TIMEOUT_TICKS,"
+                "QUEUE_QUIESCE_AFTER_TICKS must be 0 or at least QUEUE_ELECTION_TIMEOUT_TICKS,"
                 f" {config.election_timeout_ticks}, not {config.quiesce_after_ticks}"
             ),
         ),
         (
             config.dead_after_s >= 2 * config.broker_heartbeat_s,
             (
-                f"DEAD_AFTER_S must be at least {2 * config.broker_heartbeat_s}, two"
-                f" BROKER_HEARTBEAT_S, not {config.dead_after_s}"
+                f"QUEUE_DEAD_AFTER_S must be at least {2 * config.broker_heartbeat_s}, two"
+                f" QUEUE_BROKER_HEARTBEAT_S, not {config.dead_after_s}"
             ),
         ),
         (
             config.suspect_after_s >= 2 * config.broker_sign_s,
             (
-                f"SUSPECT_AFTER_S must be at least {2 * config.broker_sign_s}, two BROKER_SIGN_S,"
-                f" not {config.suspect_after_s}"
+                f"QUEUE_SUSPECT_AFTER_S must be at least {2 * config.broker_sign_s}, two"
+                f" QUEUE_BROKER_SIGN_S, not {config.suspect_after_s}"
             ),
         ),
         *(
             (
                 after_s >= config.dead_after_s,
-                f"{name} must be at least DEAD_AFTER_S, {config.dead_after_s}, not {after_s}",
+                f"{name} must be at least QUEUE_DEAD_AFTER_S, {config.dead_after_s}, not {after_s}",
             )
             for name, after_s in (
-                ("REPLACE_AFTER_S", config.replace_after_s),
-                ("FORGET_AFTER_S", config.forget_after_s),
+                ("QUEUE_REPLACE_AFTER_S", config.replace_after_s),
+                ("QUEUE_FORGET_AFTER_S", config.forget_after_s),
             )
         ),
     ]
@@ -491,7 +502,7 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
     Raises:
         ConfigError: a value or a combination is wrong.
     """
-    role = environ.get(ROLE_VARIABLE, "").strip() or TEST
+    role = read_setting(environ, ROLE_VARIABLE) or TEST
     if role == TEST:
         return QueueConfig(
             role=TEST,
@@ -501,13 +512,13 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
     given: dict[str, Any] = {
         field.encode_name: _readable(field.type, text)
         for field in fields(QueueConfig)
-        if (text := environ.get(field.encode_name, "").strip())
+        if (text := read_setting(environ, field.encode_name))
     }
-    given.setdefault("PORT", _DEFAULT_PORTS.get(role, 8000))
-    given["DATABASE_URL"] = _database_url(environ)
-    if "TLS_CERT" in given:
-        given.setdefault("MANAGER_ADDRESS", ["https://127.0.0.1:8000"])
-    given["CURRENT_ADDRESS"] = given.get("CURRENT_ADDRESS", "").rstrip("/")
+    given.setdefault("QUEUE_PORT", _DEFAULT_PORTS.get(role, 8000))
+    given["QUEUE_DATABASE_URL"] = _database_url(environ)
+    if "QUEUE_TLS_CERT" in given:
+        given.setdefault("QUEUE_MANAGER_ADDRESS", ["https://127.0.0.1:8000"])
+    given["QUEUE_CURRENT_ADDRESS"] = given.get("QUEUE_CURRENT_ADDRESS", "").rstrip("/")
     try:
         config = msgspec.convert(given, QueueConfig, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
@@ -516,32 +527,77 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
         _ = config.tls
     except TlsError as error:
         raise ConfigError(str(error)) from error
-    if "DATA_DIR" not in given:
+    if "QUEUE_DATA_DIR" not in given:
         config = replace(config, data_dir=default_data_dir(role, config.port))
     if not config.cluster_secret:
         config = replace(config, cluster_secret=read_secret(secret_places(config.data_dir)))
     return config
 
 
-def near_misses(environ: Mapping[str, str]) -> list[str]:
-    """Return one line per variable that is not read but looks like one that is.
+def read_setting(environ: Mapping[str, str], variable: str) -> str:
+    """Return the text of a variable, or of its older spelling; empty when neither is set.
+
+    Args:
+        environ: `os.environ`.
+        variable: as `variable_of` names it.
+
+    Raises:
+        ConfigError: both are set, and differ.
+    """
+    older = older_spelling(variable)
+    text, before = environ.get(variable, "").strip(), environ.get(older, "").strip()
+    if text and before and text != before:
+        raise ConfigError(
+            f"{variable} and {older}, its older spelling, have different values: unset {older}"
+        )
+    return text or before
+
+
+def ensure_role(environ: MutableMapping[str, str], role: str) -> str:
+    """Return the role of this process: the one that is given, else `role`, which is put there.
+
+    Raises:
+        ConfigError: two different ones are given.
+    """
+    given = read_setting(environ, ROLE_VARIABLE)
+    if not given:
+        environ[ROLE_VARIABLE] = given = role
+    return given
+
+
+def without_settings(environ: Mapping[str, str], variables: Collection[str]) -> dict[str, str]:
+    """Return the environment without these variables, however they are spelt."""
+    older = {older_spelling(variable) for variable in variables if variable.startswith(PREFIX)}
+    return {
+        name: text for name, text in environ.items() if name not in variables and name not in older
+    }
+
+
+def not_read(environ: Mapping[str, str]) -> list[str]:
+    """Return one line per variable that is not read but begins with or looks like one that is.
 
     Args:
         environ: `os.environ`.
     """
     known = {field.encode_name for field in fields(QueueConfig)}
-    renamed = {name.upper(): variable for name, variable in _VARIABLES.items() if name != "role"}
+    read = known | {older_spelling(variable) for variable in known}
+    bare = {variable.removeprefix(PREFIX): variable for variable in known - {ROLE_VARIABLE}}
+    bare |= {name.upper(): variable for name, variable in _VARIABLES.items()}
     lines = []
-    for name in sorted(environ.keys() - known):
-        close = get_close_matches(name, known, n=1, cutoff=NEAR_MISS_RATIO)
-        meant = renamed.get(name) or next(iter(close), "")
-        if meant and meant not in environ:
+    for name in sorted(environ.keys() - read):
+        is_ours = name.startswith(PREFIX)
+        cutoff = FAR_MISS_RATIO if is_ours else NEAR_MISS_RATIO
+        close = get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=cutoff)
+        meant = bare[close[0]] if close else ""
+        if meant and not {meant, older_spelling(meant)} & environ.keys():
             lines.append(f"{name} is not read; is {meant} meant?")
+        elif is_ours:
+            lines.append(f"{name} is not read: there is no such setting")
     return lines
 
 
 def default_data_dir(role: str, port: int) -> Path:
-    """Return where a process keeps its data when DATA_DIR does not say it."""
+    """Return where a process keeps its data when QUEUE_DATA_DIR does not say it."""
     return DATA_ROOT / (role if role == MANAGER else f"{role}-{port}")
 
 
@@ -631,8 +687,8 @@ def find_or_make_secret(places: Sequence[Path]) -> str:
 
 
 def _database_url(environ: Mapping[str, str]) -> str:
-    """Return DATABASE_URL when Django can use it."""
-    url = environ.get("DATABASE_URL", "").strip()
+    """Return QUEUE_DATABASE_URL when Django can use it."""
+    url = read_setting(environ, "QUEUE_DATABASE_URL")
     if url:
         try:
             engine = dj_database_url.parse(url)["ENGINE"]
@@ -641,9 +697,9 @@ def _database_url(environ: Mapping[str, str]) -> str:
             dj_database_url.UnknownSchemeError,
             ValueError,
         ) as error:
-            raise ConfigError(f"DATABASE_URL is no database URL: {error}") from error
+            raise ConfigError(f"QUEUE_DATABASE_URL is no database URL: {error}") from error
         if not str(engine).endswith(("postgresql", "sqlite3")):
-            raise ConfigError("DATABASE_URL must begin with postgres:// or sqlite://")
+            raise ConfigError("QUEUE_DATABASE_URL must begin with postgres:// or sqlite://")
     return url
 
 

@@ -138,7 +138,8 @@ class ConnectionGuard:
             CONNECTIONS_CUT.labels("limit").inc()
             connection.refuse(
                 Overloaded(
-                    f"this server has {len(self._seen)} connections, the limit (CONNECTIONS_MAX)",
+                    f"this server has {len(self._seen)} connections, the limit"
+                    " (QUEUE_CONNECTIONS_MAX)",
                     retry_after_ms=retry_after.LIMIT_MS,
                 )
             )
@@ -202,8 +203,8 @@ class ConnectionGuard:
             connection.refuse(
                 RequestTimeout(
                     f"the request did not come within {limits.window_s} s, or with fewer than"
-                    f" {limits.bytes_per_second_min} bytes a second (SLOW_WINDOW_S,"
-                    " SLOW_BYTES_PER_SECOND)"
+                    f" {limits.bytes_per_second_min} bytes a second (QUEUE_SLOW_WINDOW_S,"
+                    " QUEUE_SLOW_BYTES_PER_SECOND)"
                 )
             )
         else:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s"
 OWN_LOGGERS = ("queuesite", "manager_app", "broker_app", "raft_app", "http_base", "myqueue")
-"""What LOG_LEVEL is about."""
+"""What QUEUE_LOG_LEVEL is about."""
 WINDOW_S = 10.0
 """Seconds over which lines of a kind are counted."""
 LINES_MAX = 20

@@ -71,7 +71,7 @@ def require_secret(config: QueueConfig) -> None:
     """
     if not selectors.secret_fits(config.cluster_secret):
         raise WrongSecret(
-            "the cluster's secret is another one than CLUSTER_SECRET, or the file"
+            "the cluster's secret is another one than QUEUE_CLUSTER_SECRET, or the file"
             f" {SECRET_FILE}, says: give this manager the secret of the others"
         )
 

@@ -447,7 +447,7 @@ class HttpServer:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ListenError(
-                f"cannot listen on {self._host}:{self._port}: {reason}; choose another PORT"
+                f"cannot listen on {self._host}:{self._port}: {reason}; choose another QUEUE_PORT"
             ) from error
         self._socket.setblocking(False)
         self._port = self._socket.getsockname()[1]

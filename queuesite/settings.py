@@ -152,7 +152,7 @@ def postgresql_options(config: QueueConfig, given: dict[str, Any]) -> dict[str, 
 
     Args:
         config: names the limits.
-        given: the parameters of DATABASE_URL.
+        given: the parameters of QUEUE_DATABASE_URL.
     """
     limits = (
         f"-c statement_timeout={config.database_statement_timeout_ms}"

@@ -18,7 +18,9 @@ from queuesite.conf import (
     RAFT_PORT_DISTANCE,
     ROLE_VARIABLE,
     find_or_make_secret,
+    read_setting,
     shared_secret_places,
+    without_settings,
 )
 
 if TYPE_CHECKING:
@@ -32,12 +34,24 @@ STOP_TIMEOUT_S = 4.5
 _IN_CHECKOUT = "manage.py"
 _HOST = "127.0.0.1"
 _NOT_INHERITED = frozenset(
-    {ROLE_VARIABLE, "PORT", "RAFT_PORT", "DATA_DIR", "CURRENT_ADDRESS", "MANAGER_ADDRESS"}
-    | {"READ_ONLY", "BIND_HOST", "CLUSTER_SECRET"}
+    {
+        ROLE_VARIABLE,
+        "QUEUE_PORT",
+        "QUEUE_RAFT_PORT",
+        "QUEUE_DATA_DIR",
+        "QUEUE_CURRENT_ADDRESS",
+        "QUEUE_MANAGER_ADDRESS",
+    }
+    | {"QUEUE_READ_ONLY", "QUEUE_BIND_HOST", "QUEUE_CLUSTER_SECRET"}
 )
 """Variables that each child gets anew."""
 _MANAGERS_OWN = frozenset(
-    {"DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_PASSWORD"}
+    {
+        "QUEUE_DATABASE_URL",
+        "QUEUE_CELERY_BROKER_URL",
+        "DJANGO_SUPERUSER_USERNAME",
+        "DJANGO_SUPERUSER_PASSWORD",
+    }
 )
 """Variables with secrets of a manager, which no broker gets."""
 
@@ -77,13 +91,10 @@ class Supervisor:
         self._ready_said = False
         self._unwritten = ""
         """Why the description could not be written the last time; empty when it was."""
-        secret = os.environ.get("CLUSTER_SECRET") or find_or_make_secret(
-            shared_secret_places(directory.path)
-        )
-        inherited = {
-            name: value for name, value in os.environ.items() if name not in _NOT_INHERITED
-        }
-        inherited |= {"CLUSTER_SECRET": secret, "PYTHONUNBUFFERED": "1"}
+        given = read_setting(os.environ, "QUEUE_CLUSTER_SECRET")
+        secret = given or find_or_make_secret(shared_secret_places(directory.path))
+        inherited = without_settings(os.environ, _NOT_INHERITED)
+        inherited |= {"QUEUE_CLUSTER_SECRET": secret, "PYTHONUNBUFFERED": "1"}
         specs = [manager_spec(plan, directory.path), *broker_specs(plan, directory.path)]
         self.children = [
             Child(
@@ -91,11 +102,11 @@ class Supervisor:
                     spec,
                     arguments=(sys.executable, str(program), *spec.arguments),
                     environ={
-                        **{
-                            name: value
-                            for name, value in inherited.items()
-                            if spec.name == MANAGER or name not in _MANAGERS_OWN
-                        },
+                        **(
+                            inherited
+                            if spec.name == MANAGER
+                            else without_settings(inherited, _MANAGERS_OWN)
+                        ),
                         **spec.environ,
                     },
                 ),
@@ -228,7 +239,7 @@ def ready_line(manager: Child, program: Path) -> str:
         who = f"user {username}, password {manager.facts['password']}, shown once"
     else:
         data_dir = manager.spec.facts["data_dir"]
-        who = f"new password: DATA_DIR={data_dir} {new_password_command(program)}"
+        who = f"new password: QUEUE_DATA_DIR={data_dir} {new_password_command(program)}"
     return f"ready: API {address}, docs {address}/docs, admin {address}/admin/ ({who})"
 
 
@@ -239,7 +250,11 @@ def manager_spec(plan: ClusterPlan, directory: Path) -> ChildSpec:
     return ChildSpec(
         name=MANAGER,
         arguments=(MANAGER,),
-        environ={"PORT": str(plan.port), "DATA_DIR": data_dir, "CURRENT_ADDRESS": address},
+        environ={
+            "QUEUE_PORT": str(plan.port),
+            "QUEUE_DATA_DIR": data_dir,
+            "QUEUE_CURRENT_ADDRESS": address,
+        },
         log_path=directory / LOGS / f"{MANAGER}.log",
         facts={"address": address, "data_dir": data_dir},
     )
@@ -259,11 +274,11 @@ def broker_specs(plan: ClusterPlan, directory: Path) -> list[ChildSpec]:
                 name=name,
                 arguments=(BROKER,),
                 environ={
-                    "PORT": str(port),
-                    "RAFT_PORT": str(raft_port),
-                    "DATA_DIR": data_dir,
-                    "CURRENT_ADDRESS": address,
-                    "MANAGER_ADDRESS": f"{plan.scheme}://{_HOST}:{plan.port}",
+                    "QUEUE_PORT": str(port),
+                    "QUEUE_RAFT_PORT": str(raft_port),
+                    "QUEUE_DATA_DIR": data_dir,
+                    "QUEUE_CURRENT_ADDRESS": address,
+                    "QUEUE_MANAGER_ADDRESS": f"{plan.scheme}://{_HOST}:{plan.port}",
                 },
                 log_path=directory / LOGS / f"{name}.log",
                 facts={

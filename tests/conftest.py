@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from tests.cluster.kept import Kept
     from tests.cluster.processes import Cluster
+
+if "QUEUESITE_ROLE" in os.environ:  # an older spelling would contradict what tests set
+    os.environ.setdefault("QUEUE_ROLE", os.environ.pop("QUEUESITE_ROLE"))
 
 # Deadlines measure the machine, not the code.
 settings.register_profile("default", deadline=None, print_blob=True)

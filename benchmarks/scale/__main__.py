@@ -83,10 +83,10 @@ def _costs(kept: Path | None, directory: Path) -> tuple[UnitCosts, list[Growth]]
 
 
 def set_up(directory: Path) -> None:
-    """Let Django use a database in a directory, or the empty one that DATABASE_URL names."""
+    """Let Django use a database in a directory, or the empty one that QUEUE_DATABASE_URL names."""
     if "DJANGO_SETTINGS_MODULE" not in os.environ:
-        os.environ["QUEUESITE_ROLE"] = "test"
-        os.environ.setdefault("DATABASE_URL", f"sqlite:///{directory / 'manager.sqlite3'}")
+        os.environ["QUEUE_ROLE"] = "test"
+        os.environ.setdefault("QUEUE_DATABASE_URL", f"sqlite:///{directory / 'manager.sqlite3'}")
         os.environ["DJANGO_SETTINGS_MODULE"] = "queuesite.settings"
     import django
 

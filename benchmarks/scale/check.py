@@ -78,7 +78,7 @@ def compare_cluster(partitions: int, costs: UnitCosts, directory: Path) -> Itera
 def compare_asleep(partitions: int, costs: UnitCosts, directory: Path) -> Iterator[Compared]:
     """Start three brokers whose partitions sleep and yield the figures of one broker."""
     shape = _three(partitions)
-    asleep = (("QUIESCE_AFTER_TICKS", str(shape.config.election_timeout_ticks)),)
+    asleep = (("QUEUE_QUIESCE_AFTER_TICKS", str(shape.config.election_timeout_ticks)),)
     with running(directory, asleep) as site:
         _make(site, partitions)
         seen = watch(site)

@@ -62,12 +62,12 @@ class Tail:
     shape = Shape(
         brokers=4,
         settings=(
-            ("CHECKPOINT_ENTRIES", "500"),
-            ("LOG_KEEP_BYTES", str(1 << 20)),
-            ("RETENTION_INTERVAL_S", "1"),
-            ("SCRUB_INTERVAL_S", "5"),
-            ("SNAPSHOT_BYTES_PER_SECOND", str(8 << 20)),
-            ("BROKER_HEARTBEAT_S", "2"),
+            ("QUEUE_CHECKPOINT_ENTRIES", "500"),
+            ("QUEUE_LOG_KEEP_BYTES", str(1 << 20)),
+            ("QUEUE_RETENTION_INTERVAL_S", "1"),
+            ("QUEUE_SCRUB_INTERVAL_S", "5"),
+            ("QUEUE_SNAPSHOT_BYTES_PER_SECOND", str(8 << 20)),
+            ("QUEUE_BROKER_HEARTBEAT_S", "2"),
         ),
     )
     """Of a cluster in which all that otherwise happens now and then happens in each run."""

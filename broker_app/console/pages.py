@@ -37,8 +37,8 @@ def _page(
 ) -> Callable[[Callable[..., dict[str, Any]]], Callable[..., Any]]:
     """Make a view of what reads facts in the loop; a thread makes the page of them.
 
-    With `AUTH=required` it needs the role viewer, as an API token: as bearer, or as the password
-    that a browser asks for.
+    With `QUEUE_AUTH=required` it needs the role viewer, as an API token: as bearer, or as the
+    password that a browser asks for.
     """
 
     def decorate(read: Callable[..., dict[str, Any]]) -> Callable[..., Any]:

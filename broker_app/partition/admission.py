@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _CURSORS_ADVICE = (
     "DELETE /consumers/{id} those that are no longer used, or wait until the manager forgets"
-    " consumers that are silent for FORGET_AFTER_S"
+    " consumers that are silent for QUEUE_FORGET_AFTER_S"
 )
 
 

@@ -10,7 +10,7 @@ OWNER=${OWNER:-10001:10001}
 word() { openssl rand -hex 16; }
 
 if [ ! -e .env ]; then
-    printf 'CLUSTER_SECRET=%s\nPOSTGRES_PASSWORD=%s\nADMIN_PASSWORD=%s\nPUBLIC_HOST=%s\n' \
+    printf 'QUEUE_CLUSTER_SECRET=%s\nPOSTGRES_PASSWORD=%s\nADMIN_PASSWORD=%s\nPUBLIC_HOST=%s\n' \
         "$(word)" "$(word)" "$(word)" "$PUBLIC_HOST" > .env
 fi
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 ROOM_RESERVES = 2
-"""Free space that a broker needs for a new replica, as a multiple of `DISK_RESERVE_BYTES`: one
-reserve that it never fills, and one for what arrives before its next report."""
+"""Free space that a broker needs for a new replica, as a multiple of `QUEUE_DISK_RESERVE_BYTES`:
+one reserve that it never fills, and one for what arrives before its next report."""
 
 
 def brokers_that_stay() -> QuerySet[Broker]:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 SUSPECT = "suspect"
-"""Shown in place of the stored state of a broker that has been silent for `SUSPECT_AFTER_S`. It is
-stored nowhere: each manager measures the silence itself, and no decision follows from it."""
+"""Shown in place of the stored state of a broker that has been silent for
+`QUEUE_SUSPECT_AFTER_S`. It is stored nowhere: each manager measures the silence itself, and no
+decision follows from it."""
 
 
 def shown_state(broker_id: int, state: str, *, suspects: Collection[int]) -> str:

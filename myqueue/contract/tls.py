@@ -42,7 +42,7 @@ def describe_failure(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted, {error.verify_message}; the authorities to trust are"
-            f" named by {CA_VARIABLE} or `ca` (in a server TLS_CA)"
+            f" named by {CA_VARIABLE} or `ca` (in a server QUEUE_TLS_CA)"
         )
     if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
         return "it does not speak TLS here: its address begins with http://"

@@ -569,7 +569,7 @@ class Replica:
             if not share.admits(size_bytes, held_bytes=held_bytes):
                 raise Overloaded(
                     f"{self.label}: {share.used_bytes} of {share.limit_bytes} bytes of {share.name}"
-                    f" entries are in use (MEMORY_BUDGET_BYTES), {held_bytes} of them here;"
+                    f" entries are in use (QUEUE_MEMORY_BUDGET_BYTES), {held_bytes} of them here;"
                     " try again",
                     retry_after_ms=retry_after.COMMIT_MS,
                 )

@@ -70,5 +70,5 @@ def test_a_family_is_the_name_without_its_number():
 
 def test_a_workload_has_the_cluster_that_it_needs():
     assert shape_of("tail").brokers == 4
-    assert dict(shape_of("tail").settings)["RETENTION_INTERVAL_S"] == "1"
+    assert dict(shape_of("tail").settings)["QUEUE_RETENTION_INTERVAL_S"] == "1"
     assert shape_of("sync_1") == (3, ())

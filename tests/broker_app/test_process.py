@@ -167,7 +167,9 @@ def refuse_secret(manager):
 
 async def test_broker_whose_secret_a_manager_refuses_does_not_start(tmp_path, manager):
     refuse_secret(manager)
-    with pytest.raises(JoinRefused, match=r"has another secret: set CLUSTER_SECRET") as raised:
+    with pytest.raises(
+        JoinRefused, match=r"has another secret: set QUEUE_CLUSTER_SECRET"
+    ) as raised:
         await make(tmp_path, manager).start()
     assert manager.address in str(raised.value)
     assert not (tmp_path / "broker" / PROOF_NAME).exists()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from http_base.tokens import cluster_token
+from queuesite.conf import variable_of
 from tests.cluster.processes import (
     ROOT,
     clear,
@@ -69,9 +70,9 @@ class ServerUnderTest:
             cwd=ROOT,
             env={
                 **inherited(),
-                "PORT": str(self.port),
-                "DATA_DIR": str(self.directory),
-                "CLUSTER_SECRET": SECRET,
+                "QUEUE_PORT": str(self.port),
+                "QUEUE_DATA_DIR": str(self.directory),
+                "QUEUE_CLUSTER_SECRET": SECRET,
                 **self.environment,
             },
             stdout=self._log,
@@ -141,7 +142,7 @@ class ServerUnderTest:
         return self.process is not None
 
 
-MANAGERS_KNOW = ("DISK_RESERVE_BYTES",)
+MANAGERS_KNOW = ("QUEUE_DISK_RESERVE_BYTES",)
 """Variables that have the same value in managers and brokers."""
 
 
@@ -160,7 +161,7 @@ class FaultCluster:
         self.network = Network()
         self.http = requests.Session()
         manager_port, *ports = free_ports(1 + 3 * brokers)
-        variables = {name.upper(): value for name, value in limits.items()}
+        variables = {variable_of(name): value for name, value in limits.items()}
         known = {name: variables[name] for name in MANAGERS_KNOW if name in variables}
         self.manager = ServerUnderTest("manager", directory / "manager", manager_port, known)
         self.brokers: dict[int, ServerUnderTest] = {}
@@ -172,9 +173,9 @@ class FaultCluster:
                 directory / f"broker-{number}",
                 port,
                 {
-                    "RAFT_PORT": str(raft_port),
-                    "RAFT_ADDRESS": f"127.0.0.1:{proxy_port}",
-                    "MANAGER_ADDRESS": self.manager.address,
+                    "QUEUE_RAFT_PORT": str(raft_port),
+                    "QUEUE_RAFT_ADDRESS": f"127.0.0.1:{proxy_port}",
+                    "QUEUE_MANAGER_ADDRESS": self.manager.address,
                     **variables,
                 },
             )
@@ -202,7 +203,7 @@ class FaultCluster:
         self.brokers = {id_at[broker.address]: broker for broker in self.brokers.values()}
         self.brokers = dict(sorted(self.brokers.items()))
         for broker_id, broker in self.brokers.items():
-            self.network.name(int(broker.environment["RAFT_PORT"]), broker_id)
+            self.network.name(int(broker.environment["QUEUE_RAFT_PORT"]), broker_id)
 
     def close(self) -> None:
         """End every process and every proxy."""

@@ -33,7 +33,7 @@ MANAGER_BACK_MS = 1_000 * READY_SECONDS
 the address after 5 seconds, in which none starts on a busy machine."""
 POLL_SECONDS = 0.02
 DELETED_AT_ONCE = 8
-SERVERS_OWN = ("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_")
+SERVERS_OWN = ("DJANGO_", "QUEUESITE_", "QUEUE_", "PYTEST_")
 """Variables that a server is not to inherit from the test."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -57,22 +57,22 @@ class SeveralManagers:
             self._broker(number, *ports[3 + 2 * number : 5 + 2 * number]) for number in range(3)
         ]
         for one in self.managers:
-            one.environment["MANAGER_ADDRESS"] = self.address
+            one.environment["QUEUE_MANAGER_ADDRESS"] = self.address
 
     def _manager(self, number: int, port: int) -> ServerUnderTest:
         variables = {
-            "DATABASE_URL": self.server.url,
+            "QUEUE_DATABASE_URL": self.server.url,
             # PostgreSQL's library takes it from here: whose connection it is.
             "PGAPPNAME": f"http://127.0.0.1:{port}",
-            "DISK_RESERVE_BYTES": "0",
+            "QUEUE_DISK_RESERVE_BYTES": "0",
         }
         return ServerUnderTest("manager", self.directory / f"manager-{number}", port, variables)
 
     def _broker(self, number: int, port: int, raft_port: int) -> ServerUnderTest:
         variables = {
-            "RAFT_PORT": str(raft_port),
-            "MANAGER_ADDRESS": self.address,
-            "DISK_RESERVE_BYTES": "0",
+            "QUEUE_RAFT_PORT": str(raft_port),
+            "QUEUE_MANAGER_ADDRESS": self.address,
+            "QUEUE_DISK_RESERVE_BYTES": "0",
         }
         return ServerUnderTest("broker", self.directory / f"broker-{number}", port, variables)
 
@@ -142,10 +142,13 @@ class SeveralManagers:
         """
         self.server.run("createdb", "restored")
         self.server.run("pg_restore", "-d", "restored", str(dump))
-        environment = {"DATABASE_URL": self.server.url_of("restored"), "CLUSTER_SECRET": SECRET}
+        environment = {
+            "QUEUE_DATABASE_URL": self.server.url_of("restored"),
+            "QUEUE_CLUSTER_SECRET": SECRET,
+        }
         subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), "restored"],
-            env={**inherited(), **environment, "QUEUESITE_ROLE": "manager"},
+            env={**inherited(), **environment, "QUEUE_ROLE": "manager"},
             cwd=self.directory,
             check=True,
             capture_output=True,

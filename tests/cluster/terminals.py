@@ -36,7 +36,7 @@ class Terminals:
     def environment(self, variables: dict[str, str]) -> dict[str, str]:
         """Return little more than the ports, which are not the usual ones in a test."""
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return {**inherited, "MANAGER_ADDRESS": self.manager, **variables}
+        return {**inherited, "QUEUE_MANAGER_ADDRESS": self.manager, **variables}
 
     def pids(self) -> list[int]:
         """Return the processes that run."""

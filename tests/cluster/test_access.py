@@ -28,7 +28,7 @@ TOLD_SECONDS = 60.0
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    variables = {"AUTH": "required", "BROKER_SIGN_S": str(SIGN_SECONDS)}
+    variables = {"QUEUE_AUTH": "required", "QUEUE_BROKER_SIGN_S": str(SIGN_SECONDS)}
     directory = tmp_path_factory.mktemp("access") / "data"
     with Cluster(directory, brokers=1, variables=variables) as cluster:
         yield cluster
@@ -40,7 +40,7 @@ def manage(cluster: Cluster, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", "token", *arguments],
         cwd=ROOT,
-        env={**inherited(), "DATA_DIR": str(directory)},
+        env={**inherited(), "QUEUE_DATA_DIR": str(directory)},
         capture_output=True,
         text=True,
         check=True,

@@ -94,18 +94,24 @@ def has_its_share(manager: str) -> bool:
 def test_added_broker_gets_its_share_under_load_and_a_lost_rack_stops_nothing(
     terminals: Terminals, say: Callable[[str], None]
 ) -> None:
-    quick = {"CLUSTER_SECRET": SECRET, "BROKER_HEARTBEAT_S": "2", "BROKER_SIGN_S": "1"}
+    quick = {
+        "QUEUE_CLUSTER_SECRET": SECRET,
+        "QUEUE_BROKER_HEARTBEAT_S": "2",
+        "QUEUE_BROKER_SIGN_S": "1",
+    }
     base, manager = terminals.base, terminals.manager
-    numbers = [terminals.start("manager", PORT=str(base), **quick)]
+    numbers = [terminals.start("manager", QUEUE_PORT=str(base), **quick)]
     for number, rack in zip(range(1, 1 + BROKERS), ("a", "a", "b"), strict=True):
-        numbers.append(terminals.start("broker", PORT=str(base + number), RACK=rack, **quick))
+        numbers.append(
+            terminals.start("broker", QUEUE_PORT=str(base + number), QUEUE_RACK=rack, **quick)
+        )
     for number in numbers:
         terminals.wait_ready(number)
     call(manager, "/topics", topic="logs", number_of_partitions=PARTITIONS)
     with Producer("logs", manager) as producer, Consumer("logs", manager) as consumer:
         with Load(producer) as load:
             started = time.monotonic()
-            added = terminals.start("broker", PORT=free_port(), RACK="c", **quick)
+            added = terminals.start("broker", QUEUE_PORT=free_port(), QUEUE_RACK="c", **quick)
             terminals.wait_ready(added)
 
             wait_until(

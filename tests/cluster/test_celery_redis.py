@@ -30,11 +30,11 @@ PAGE = ROOT / "docs/how-to/celery-workers.md"
 AWAY_SECONDS = 60.0 if MANY else 3.0
 """How long Redis is gone."""
 QUICK = {
-    "BROKER_SIGN_S": "1",
-    "BROKER_HEARTBEAT_S": "1",
-    "SUSPECT_AFTER_S": "2",
-    "DEAD_AFTER_S": "4",
-    "CLUSTER_SECRET": "a secret that only this test knows",
+    "QUEUE_BROKER_SIGN_S": "1",
+    "QUEUE_BROKER_HEARTBEAT_S": "1",
+    "QUEUE_SUSPECT_AFTER_S": "2",
+    "QUEUE_DEAD_AFTER_S": "4",
+    "QUEUE_CLUSTER_SECRET": "a secret that only this test knows",
 }
 """A silence of seconds is seen as one of minutes is with the usual limits."""
 RECORDED_SECONDS = 90
@@ -98,10 +98,10 @@ class Parts:
     def start(self) -> None:
         """Start all of them."""
         manager = self._terminals.start(
-            "manager", PORT=str(self._terminals.base), **self._variables
+            "manager", QUEUE_PORT=str(self._terminals.base), **self._variables
         )
         for port in self.ports:
-            self._brokers[port] = self._terminals.start("broker", PORT=port, **QUICK)
+            self._brokers[port] = self._terminals.start("broker", QUEUE_PORT=port, **QUICK)
         for number in (manager, *self._brokers.values()):
             self._terminals.wait_ready(number)
         self._celery = [
@@ -117,7 +117,7 @@ class Parts:
 
     def restart(self, port: str) -> None:
         """Start a broker again and wait until it is recorded as alive."""
-        self._brokers[port] = self._terminals.start("broker", PORT=port, **QUICK)
+        self._brokers[port] = self._terminals.start("broker", QUEUE_PORT=port, **QUICK)
         self._terminals.wait_ready(self._brokers[port])
         self._wait_dead(0)
 
@@ -160,7 +160,7 @@ def test_tasks_in_workers_of_their_own_go_on_after_redis_was_gone_and_nothing_el
 ) -> None:
     terminals = Terminals(tmp_path)
     with Redis(tmp_path) as redis:
-        variables = {**QUICK, "DATABASE_URL": postgres, "CELERY_BROKER_URL": redis.url}
+        variables = {**QUICK, "QUEUE_DATABASE_URL": postgres, "QUEUE_CELERY_BROKER_URL": redis.url}
         parts = Parts(terminals, variables)
         try:
             parts.start()

@@ -30,7 +30,7 @@ SPARE = 50
 """Descriptors that a broker may open more than it has."""
 GROWTH_MB = 200
 """What a broker may take more than before: 128 MiB of bodies, answers, and the connections."""
-VARIABLES = {"SLOW_WINDOW_S": "4", "IDLE_CONNECTION_S": "6"}
+VARIABLES = {"QUEUE_SLOW_WINDOW_S": "4", "QUEUE_IDLE_CONNECTION_S": "6"}
 
 
 @pytest.fixture(scope="module")

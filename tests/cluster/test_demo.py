@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 
 def run(address: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "manage.py", "demo", "--manager", address, *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "QUEUESITE_ROLE"}
+    environment = {name: value for name, value in os.environ.items() if name != "QUEUE_ROLE"}
     return popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 

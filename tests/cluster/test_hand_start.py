@@ -32,8 +32,8 @@ def terminals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminals]:
     try:
         ports = range(terminals.base + 1, terminals.base + 1 + BROKERS)
         numbers = [
-            terminals.start("manager", PORT=str(terminals.base)),
-            *(terminals.start("broker", PORT=str(port)) for port in ports),
+            terminals.start("manager", QUEUE_PORT=str(terminals.base)),
+            *(terminals.start("broker", QUEUE_PORT=str(port)) for port in ports),
         ]
         for number in numbers:
             terminals.wait_ready(number)
@@ -64,7 +64,7 @@ def test_read_only_manager_in_the_same_folder_reads_what_was_produced(terminals:
     consumer_id = call(manager, "/consumer/register", topic="logs")["consumer_id"]
     call(manager, "/producer/produce", topic="logs", producer_id=producer_id, message="one")
     port = free_port()
-    terminals.wait_ready(terminals.start("manager", "-r", PORT=port))
+    terminals.wait_ready(terminals.start("manager", "-r", QUEUE_PORT=port))
     answer = requests.get(
         f"http://127.0.0.1:{port}/consumer/consume",
         params={"topic": "logs", "consumer_id": str(consumer_id)},
@@ -89,15 +89,15 @@ def test_nothing_below_the_data_folder_is_open_to_others(terminals: Terminals) -
 
 def test_second_broker_on_a_port_or_in_a_folder_is_refused(terminals: Terminals) -> None:
     port = str(terminals.base + 1)
-    assert f"cannot listen on 127.0.0.1:{port}" in terminals.refused("broker", PORT=port)
-    line = terminals.refused("broker", PORT=free_port(), DATA_DIR=f"data/broker-{port}")
+    assert f"cannot listen on 127.0.0.1:{port}" in terminals.refused("broker", QUEUE_PORT=port)
+    line = terminals.refused("broker", QUEUE_PORT=free_port(), QUEUE_DATA_DIR=f"data/broker-{port}")
     assert "in use by process" in line
 
 
 def test_broker_with_another_secret_never_joins(terminals: Terminals) -> None:
     port = free_port()
-    line = terminals.refused("broker", PORT=port, CLUSTER_SECRET=WRONG_SECRET)
-    assert "CLUSTER_SECRET" in line
+    line = terminals.refused("broker", QUEUE_PORT=port, QUEUE_CLUSTER_SECRET=WRONG_SECRET)
+    assert "QUEUE_CLUSTER_SECRET" in line
     assert terminals.manager in line
 
 
@@ -116,9 +116,12 @@ def test_manager_with_another_secret_is_refused(terminals: Terminals, option: tu
             check=True,
         )
     line = terminals.refused(
-        *("manager", *option), PORT=free_port(), CLUSTER_SECRET=WRONG_SECRET, DATABASE_URL=url
+        *("manager", *option),
+        QUEUE_PORT=free_port(),
+        QUEUE_CLUSTER_SECRET=WRONG_SECRET,
+        QUEUE_DATABASE_URL=url,
     )
-    assert "CLUSTER_SECRET" in line
+    assert "QUEUE_CLUSTER_SECRET" in line
 
 
 @pytest.mark.parametrize("way", ["folder", "url", "link", "other name"])
@@ -137,7 +140,9 @@ def test_second_manager_that_writes_to_an_sqlite_file_is_refused(
         "link": f"sqlite:///{link}",
         "other name": "sqlite:///other/manager/manager.sqlite3",
     }[way]
-    assert "in use by" in terminals.refused("manager", PORT=free_port(), DATABASE_URL=url)
+    assert "in use by" in terminals.refused(
+        "manager", QUEUE_PORT=free_port(), QUEUE_DATABASE_URL=url
+    )
 
 
 @dataclass
@@ -161,13 +166,13 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     base = parts.base = cluster.base
     try:
         cluster.wait_ready(cluster.start("cluster", "--brokers", "1", "--port", str(base)))
-        cluster.wait_ready(cluster.start("manager", "-r", PORT=free_port()))
+        cluster.wait_ready(cluster.start("manager", "-r", QUEUE_PORT=free_port()))
         open_to_others = cluster.open_to_others()
     finally:
         cluster.stop()
     try:
-        manager = parts.start("manager", PORT=str(base))
-        broker = parts.start("broker", PORT=str(base + 1))
+        manager = parts.start("manager", QUEUE_PORT=str(base))
+        broker = parts.start("broker", QUEUE_PORT=str(base + 1))
         parts.wait_ready(manager)
         parts.wait_ready(broker)
     finally:
@@ -188,5 +193,5 @@ def test_parts_started_by_hand_find_what_a_cluster_left_and_beside_it_its_secret
 def test_broker_that_joined_does_not_start_with_another_secret(left: Left) -> None:
     """Nobody is there to tell it: neither manager nor peer runs."""
     for part, port in (("broker", left.terminals.base + 1), ("manager", left.terminals.base)):
-        line = left.terminals.refused(part, PORT=str(port), CLUSTER_SECRET=WRONG_SECRET)
-        assert "CLUSTER_SECRET" in line
+        line = left.terminals.refused(part, QUEUE_PORT=str(port), QUEUE_CLUSTER_SECRET=WRONG_SECRET)
+        assert "QUEUE_CLUSTER_SECRET" in line

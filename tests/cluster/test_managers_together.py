@@ -43,16 +43,20 @@ def test_managers_that_start_together_all_start(tmp_path: Path, server: str, rou
     url = empty_database(server, f"together{round_}")
     try:
         numbers = [
-            terminals.start("manager", PORT=free_port(), DATABASE_URL=url) for _ in range(MANAGERS)
+            terminals.start("manager", QUEUE_PORT=free_port(), QUEUE_DATABASE_URL=url)
+            for _ in range(MANAGERS)
         ]
         for number in numbers:
             terminals.wait_ready(number)
         told = [terminals.log(number).count("(shown once)") for number in numbers]
         assert sorted(told) == [0, 0, 1]
-        wrong = {"DATABASE_URL": url, "CLUSTER_SECRET": "the secret of some other cluster"}
+        wrong = {
+            "QUEUE_DATABASE_URL": url,
+            "QUEUE_CLUSTER_SECRET": "the secret of some other cluster",
+        }
         if round_ == 0:
             for options in ((), ("-r",)):
-                line = terminals.refused("manager", *options, PORT=free_port(), **wrong)
-                assert "CLUSTER_SECRET" in line
+                line = terminals.refused("manager", *options, QUEUE_PORT=free_port(), **wrong)
+                assert "QUEUE_CLUSTER_SECRET" in line
     finally:
         terminals.stop()

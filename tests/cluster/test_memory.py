@@ -30,7 +30,7 @@ SENT_MB = 400
 PART_MB = 20
 UNCOUNTED_MB = 80
 """Beside the budget: objects around the bytes, SQLite, and what the allocator keeps."""
-VARIABLES = {"MEMORY_BUDGET_BYTES": str(BUDGET_BYTES_MIN)}
+VARIABLES = {"QUEUE_MEMORY_BUDGET_BYTES": str(BUDGET_BYTES_MIN)}
 
 
 @pytest.fixture(scope="module")

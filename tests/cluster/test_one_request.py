@@ -60,7 +60,7 @@ def exporting_to(receiver: OtlpReceiver) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver) -> Iterator[Cluster]:
-    variables = {"LOG_LEVEL": "debug", "LOG_FORMAT": "json", **exporting_to(receiver)}
+    variables = {"QUEUE_LOG_LEVEL": "debug", "QUEUE_LOG_FORMAT": "json", **exporting_to(receiver)}
     directory = tmp_path_factory.mktemp("one-request") / "data"
     with Cluster(directory, variables=variables) as cluster:
         create_topic(cluster, "logs", 1)
@@ -199,7 +199,7 @@ def test_every_process_says_where_it_is(cluster: Cluster) -> None:
     secret = (cluster.data_dir / "cluster.secret").read_text().strip()
     for name, said in dumps.items():
         assert "== event loop ==\nuvloop.Loop\nit " in said, name
-        assert "CLUSTER_SECRET=(set)" in said
+        assert "QUEUE_CLUSTER_SECRET=(set)" in said
         assert secret not in said
         assert "cannot be told" not in said
         kind = "manager" if name == "manager" else "broker"

@@ -135,10 +135,10 @@ def test_read_only_manager_serves_reads_and_refuses_writes(cluster: Cluster) -> 
     [port] = free_ports(1)
     environment = {
         **os.environ,
-        "PORT": str(port),
-        "DATA_DIR": str(manager_dir),
-        "CLUSTER_SECRET": next(cluster.data_dir.rglob("cluster.secret")).read_text().strip(),
-        "QUEUESITE_ROLE": "manager",
+        "QUEUE_PORT": str(port),
+        "QUEUE_DATA_DIR": str(manager_dir),
+        "QUEUE_CLUSTER_SECRET": next(cluster.data_dir.rglob("cluster.secret")).read_text().strip(),
+        "QUEUE_ROLE": "manager",
     }
     reader = popen(
         [sys.executable, "manage.py", "manager", "-r"],

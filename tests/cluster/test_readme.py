@@ -21,10 +21,10 @@ pytestmark = pytest.mark.cluster
 
 OPERATIONS = ROOT / "docs/how-to/operations.md"
 QUICK_TO_EXPIRE = {
-    "BROKER_SIGN_S": "1",
-    "BROKER_HEARTBEAT_S": "1",
-    "SUSPECT_AFTER_S": "2",
-    "DEAD_AFTER_S": "2",
+    "QUEUE_BROKER_SIGN_S": "1",
+    "QUEUE_BROKER_HEARTBEAT_S": "1",
+    "QUEUE_SUSPECT_AFTER_S": "2",
+    "QUEUE_DEAD_AFTER_S": "2",
 }
 """Two seconds of silence are too long, as an hour is with the usual limits."""
 
@@ -76,7 +76,7 @@ def test_curl_examples_succeed_however_long_one_reads_between_two(tmp_path: Path
 
 
 def test_password_of_the_dashboard_is_set_anew(shared_cluster: Cluster, tmp_path: Path) -> None:
-    command = "DATA_DIR=data/manager .venv/bin/python manage.py changepassword admin"
+    command = "QUEUE_DATA_DIR=data/manager .venv/bin/python manage.py changepassword admin"
     assert f"\n{command}\n" in (ROOT / "README.md").read_text()
     (tmp_path / "data").symlink_to(shared_cluster.data_dir)
     here = command.replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT / 'manage.py'}")

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.cluster
 
 TOPIC = "values"
 REPORTED_SECONDS = 6.0
-"""Longer than BROKER_SIGN_S: by then a manager has been told."""
+"""Longer than QUEUE_BROKER_SIGN_S: by then a manager has been told."""
 SETTLED_SECONDS = 1.5
 """After which followers have written and stored all: a copy made meanwhile might be torn."""
 LEADERLESS_SECONDS = 30.0
@@ -69,7 +69,7 @@ def accept_loss(cluster: FaultCluster, *arguments: str) -> subprocess.CompletedP
         [*command, "--manager", cluster.manager.address],
         check=False,
         cwd=ROOT,
-        env={**inherited(), "CLUSTER_SECRET": SECRET},
+        env={**inherited(), "QUEUE_CLUSTER_SECRET": SECRET},
         capture_output=True,
         text=True,
         timeout=60,

@@ -53,11 +53,11 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     authority = Authority(place / "authority")
     issued = authority.issue()
     variables = {
-        "TLS_CERT": str(issued.cert),
-        "TLS_KEY": str(issued.key),
-        "TLS_CA": str(authority.ca),
-        "TLS_CLIENT_CERTS": "1",
-        "CLUSTER_SECRET": CLUSTER_SECRET,
+        "QUEUE_TLS_CERT": str(issued.cert),
+        "QUEUE_TLS_KEY": str(issued.key),
+        "QUEUE_TLS_CA": str(authority.ca),
+        "QUEUE_TLS_CLIENT_CERTS": "1",
+        "QUEUE_CLUSTER_SECRET": CLUSTER_SECRET,
         "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
     }
     before = {path: path.stat() for path in (issued.cert, issued.key, authority.ca)}
@@ -150,7 +150,7 @@ def test_no_secret_shows_in_logs_answers_and_lists_of_processes(secured: Secured
         shown[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes()
     for place in cluster.state()["brokers"]:
         environ = Path(f"/proc/{place['pid']}/environ").read_bytes()
-        assert b"TLS_CERT=" in environ
+        assert b"QUEUE_TLS_CERT=" in environ
         assert PASSWORD.encode() not in environ, "a broker does not need it"
     assert all(shown.values())
     for secret in (CLUSTER_SECRET, PASSWORD, token):
@@ -173,7 +173,7 @@ def test_a_process_without_a_certificate_is_none_of_the_cluster(secured: Secured
             await http.close()
 
     for broker in secured.cluster.state()["brokers"]:
-        with pytest.raises(UnauthorizedException, match="needs a certificate of TLS_CA"):
+        with pytest.raises(UnauthorizedException, match="needs a certificate of QUEUE_TLS_CA"):
             asyncio.run(ask(broker["address"]))
         host, _, port = broker["raft_address"].partition(":")
         with socket.create_connection((host, int(port)), timeout=10) as plain:

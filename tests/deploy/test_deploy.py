@@ -35,7 +35,7 @@ KUBERNETES = "1.33"
 def settings_of_the_product() -> set[str]:
     """Return the variables of the configuration's reference, which a test holds to the code."""
     page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
-    return set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)) | {"LOG_FORMAT"}
+    return set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)) | {"QUEUE_LOG_FORMAT"}
 
 
 def compose() -> dict[str, Any]:
@@ -97,15 +97,15 @@ def test_health_check_asks_the_server_of_its_container(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("BIND_HOST", host)
-    monkeypatch.setenv("PORT", str(server.server_port))
-    monkeypatch.delenv("TLS_CERT", raising=False)
+    monkeypatch.setenv("QUEUE_BIND_HOST", host)
+    monkeypatch.setenv("QUEUE_PORT", str(server.server_port))
+    monkeypatch.delenv("QUEUE_TLS_CERT", raising=False)
     if encrypted:
         made = certificates(tmp_path)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(made / "broker-1/server.pem", made / "broker-1/server.key")
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        monkeypatch.setenv("TLS_CERT", str(made / "broker-1/server.pem"))
+        monkeypatch.setenv("QUEUE_TLS_CERT", str(made / "broker-1/server.pem"))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     assert is_alive()
@@ -157,11 +157,11 @@ def test_each_service_of_compose_has_a_certificate_and_a_configuration_that_is_t
         }
         assert len(files) == 3
         (role,) = service["command"]
-        config = from_environment({**variables, **files, "QUEUESITE_ROLE": role})
+        config = from_environment({**variables, **files, "QUEUE_ROLE": role})
         assert config.current_address.startswith(f"https://{name}:")
         context = ssl.create_default_context(cafile=made / "ca.pem")
-        context.load_cert_chain(files["TLS_CERT"], files["TLS_KEY"])
-        assert name in str(ssl._ssl._test_decode_cert(files["TLS_CERT"])["subjectAltName"])  # type: ignore[attr-defined]
+        context.load_cert_chain(files["QUEUE_TLS_CERT"], files["QUEUE_TLS_KEY"])
+        assert name in str(ssl._ssl._test_decode_cert(files["QUEUE_TLS_CERT"])["subjectAltName"])  # type: ignore[attr-defined]
 
 
 def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_prometheus_of_compose_scrapes_every_server() -> None:
     scraped = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text())
     (job,) = scraped["scrape_configs"]
     targets = {target for group in job["static_configs"] for target in group["targets"]}
-    addresses = {one["environment"]["CURRENT_ADDRESS"] for one in compose().values()}
+    addresses = {one["environment"]["QUEUE_CURRENT_ADDRESS"] for one in compose().values()}
     assert targets == {address.removeprefix("https://") for address in addresses}
 
 

@@ -57,14 +57,26 @@ def test_files_that_cannot_be_used_are_said_in_one_line(authority, issued, tmp_p
     command = ["openssl", "pkcs8", "-topk8", "-in", issued.key, "-out", encrypted]
     subprocess.run([*command, "-passout", "pass:x"], check=True, capture_output=True)
     for files, said in (
-        ((missing, issued.key, None), f"TLS_CERT: {missing} cannot be read: No such file"),
-        ((issued.cert, missing, None), f"TLS_KEY: {missing} cannot be read: No such file"),
-        ((issued.cert, tmp_path, None), f"TLS_KEY: {tmp_path} cannot be read: Is a directory"),
-        ((issued.cert, other.key, None), f"TLS_KEY: {other.key} is not the key of TLS_CERT"),
-        ((issued.cert, encrypted, None), f"TLS_KEY: {encrypted} is encrypted"),
-        ((words, issued.key, None), f"TLS_CERT, TLS_KEY: {words} or {issued.key} is no PEM"),
-        ((issued.cert, issued.key, missing), f"TLS_CA: the authorities in {missing} cannot be"),
-        ((issued.cert, issued.key, words), f"TLS_CA: the authorities in {words} cannot be"),
+        ((missing, issued.key, None), f"QUEUE_TLS_CERT: {missing} cannot be read: No such file"),
+        ((issued.cert, missing, None), f"QUEUE_TLS_KEY: {missing} cannot be read: No such file"),
+        (
+            (issued.cert, tmp_path, None),
+            f"QUEUE_TLS_KEY: {tmp_path} cannot be read: Is a directory",
+        ),
+        (
+            (issued.cert, other.key, None),
+            f"QUEUE_TLS_KEY: {other.key} is not the key of QUEUE_TLS_CERT",
+        ),
+        ((issued.cert, encrypted, None), f"QUEUE_TLS_KEY: {encrypted} is encrypted"),
+        (
+            (words, issued.key, None),
+            f"QUEUE_TLS_CERT, QUEUE_TLS_KEY: {words} or {issued.key} is no PEM",
+        ),
+        (
+            (issued.cert, issued.key, missing),
+            f"QUEUE_TLS_CA: the authorities in {missing} cannot be",
+        ),
+        ((issued.cert, issued.key, words), f"QUEUE_TLS_CA: the authorities in {words} cannot be"),
     ):
         with pytest.raises(TlsError) as raised:
             tls_of(*files, asks=False)

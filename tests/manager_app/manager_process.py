@@ -30,15 +30,19 @@ class Manager:
         [port] = free_ports(1)
         self.address = f"http://127.0.0.1:{port}"
         self.log = directory / f"{name}.log"
-        kept = {one: of for one, of in os.environ.items() if not one.startswith(("DJANGO_", "PG"))}
+        kept = {
+            one: of
+            for one, of in os.environ.items()
+            if not one.startswith(("DJANGO_", "QUEUE_", "PG"))
+        }
         self.environment = {
             **kept,
-            "QUEUESITE_ROLE": "manager",
-            "PORT": str(port),
-            "DATABASE_URL": database_url,
-            "DATA_DIR": str(directory / name),
-            "CLUSTER_SECRET": SECRET,
-            "DISK_RESERVE_BYTES": "0",
+            "QUEUE_ROLE": "manager",
+            "QUEUE_PORT": str(port),
+            "QUEUE_DATABASE_URL": database_url,
+            "QUEUE_DATA_DIR": str(directory / name),
+            "QUEUE_CLUSTER_SECRET": SECRET,
+            "QUEUE_DISK_RESERVE_BYTES": "0",
         }
         self.process = None
 

@@ -80,11 +80,11 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """The DATABASE_URL of its database."""
+        """The QUEUE_DATABASE_URL of its database."""
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        """Return the DATABASE_URL of a database of this server."""
+        """Return the QUEUE_DATABASE_URL of a database of this server."""
         return f"postgres://queue@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
@@ -167,7 +167,7 @@ def required_server() -> Iterator[PostgresServer]:
 
 @contextmanager
 def required_postgres() -> Iterator[str]:
-    """Give the DATABASE_URL of a server as `required_server` starts one."""
+    """Give the QUEUE_DATABASE_URL of a server as `required_server` starts one."""
     with required_server() as server:
         yield server.url
 

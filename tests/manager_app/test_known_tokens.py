@@ -19,7 +19,7 @@ RIGHTS = [TopicRight("logs", ("produce", "consume"))]
 
 @pytest.fixture
 async def guarded(django_db_reset_sequences, request_threads, settings):
-    """A manager with AUTH=required and three brokers; API tokens by name in `tokens`."""
+    """A manager with QUEUE_AUTH=required and three brokers; API tokens by name in `tokens`."""
     settings.QUEUE = replace(settings.QUEUE, auth="required")
     site = Site()
     await site.start()

@@ -36,7 +36,7 @@ def test_the_manager_suite_passes_on_postgresql(capsys):
                 *(f"--ignore=tests/manager_app/{name}" for name in FROM_MEMORY),
             ],
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url},
+            env={**os.environ, "QUEUE_DATABASE_URL": url},
             capture_output=True,
             text=True,
             timeout=RUN_TIMEOUT_S,

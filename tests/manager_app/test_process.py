@@ -195,7 +195,7 @@ def test_a_worker_process_gets_a_runtime_of_its_own(worker_process):
 
 def test_a_worker_process_with_another_secret_does_nothing(worker_process):
     secret_record("the secret of some other cluster")
-    with pytest.raises(UnauthorizedException, match="CLUSTER_SECRET"):
+    with pytest.raises(UnauthorizedException, match="QUEUE_CLUSTER_SECRET"):
         process.worker_runtime()
     assert runtime.installed() is None
     secret_record(settings.QUEUE.cluster_secret, change=True)

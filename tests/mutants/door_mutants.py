@@ -39,7 +39,7 @@ DOOR_MUTANTS = (
         name="open-without-secret",
         fault="A process lets other machines connect with a secret that nobody chose",
         path="queuesite/conf.py",
-        old='        "CLUSTER_SECRET": has_secret,\n',
+        old='        "QUEUE_CLUSTER_SECRET": has_secret,\n',
         new="",
         test="tests/queuesite/test_conf.py::test_listening_beyond_loopback_needs_protection",
     ),

@@ -46,7 +46,7 @@ def run_tests(tree: Tree, tests: Sequence[str], *, timeout_s: float = TRIAL_TIME
     process = subprocess.Popen(
         [*command, "-p", "no:randomly", *tests],
         cwd=tree.root,
-        env={**os.environ, "PYTHONPATH": str(tree.root), "QUEUESITE_ROLE": "test"},
+        env={**os.environ, "PYTHONPATH": str(tree.root), "QUEUE_ROLE": "test"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

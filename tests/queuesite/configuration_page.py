@@ -17,8 +17,20 @@ _HEAD = """# Configuration
 
 Each setting is an environment variable of the manager or broker. Where one is unset or empty, the
 default holds; a wrong value or an impossible combination stops the start with one clear line and
-exit status 2, and a variable that is spelt almost like one of these is told. `QUEUESITE_ROLE` need
-not be set: `manage.py manager` and `manage.py broker` do it.
+exit status 2. `QUEUE_ROLE` need not be set: `manage.py manager` and `manage.py broker` do it.
+
+Before version 0.3 the names had no prefix: `PORT`, `DATA_DIR`, and `QUEUESITE_ROLE`. These older
+spellings are still read where the new ones are unset; a setting that has two different values in
+its two spellings stops the start. A variable that begins with `QUEUE_` and is none of these is told
+at the start, with the name that may be meant, and so is one without the prefix that is spelt almost
+like one of these.
+
+```bash
+QUEUE_TIKC_MS=20 QUEUE_PORT=0 python manage.py broker || echo status $?
+```
+
+prints `QUEUE_TIKC_MS is not read; is QUEUE_TICK_MS meant?`, then that a port is at least 1, and
+`status 2`.
 
 | variable | default | meaning |
 | -------- | ------- | ------- |

@@ -14,7 +14,7 @@ from tests.http_base.asgi_client import call
 
 @pytest.fixture(params=["manager", "broker"])
 def app(request, settings, monkeypatch):
-    monkeypatch.setenv("QUEUESITE_ROLE", request.param)
+    monkeypatch.setenv("QUEUE_ROLE", request.param)
     settings.ROOT_URLCONF = f"queuesite.urls_{request.param}"
     threads = WorkerThreads(1, name="request")
     yield make_application(threads, memory=MemoryBudget())

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 def test_every_page_of_the_admin_says_what_is_missing(
     client, admin_client, settings, monkeypatch, bind_host, said
 ):
-    monkeypatch.delenv("CLUSTER_SECRET", raising=False)
+    monkeypatch.delenv("QUEUE_CLUSTER_SECRET", raising=False)
     settings.QUEUE = replace(
         settings.QUEUE,
         bind_host=bind_host,
@@ -20,5 +20,7 @@ def test_every_page_of_the_admin_says_what_is_missing(
     )
     for who, path in ((client, "/admin/login/"), (admin_client, "/admin/")):
         body = who.get(path).content.decode()
-        assert ("it is not protected (ALLOW_INSECURE=1)" in body) is said
-        assert ("AUTH=required; CLUSTER_SECRET; TLS_CERT and TLS_KEY" in body) is said
+        assert ("it is not protected (QUEUE_ALLOW_INSECURE=1)" in body) is said
+        assert (
+            "QUEUE_AUTH=required; QUEUE_CLUSTER_SECRET; QUEUE_TLS_CERT and QUEUE_TLS_KEY" in body
+        ) is said

@@ -16,7 +16,7 @@ def test_impossible_combination_stops_the_start():
     force_setattr(config, "election_timeout_ticks", 5)
     (error,) = queue_errors(config)
     assert error.id == "queuesite.E001"
-    assert "ELECTION_TIMEOUT_TICKS" in error.msg
+    assert "QUEUE_ELECTION_TIMEOUT_TICKS" in error.msg
 
 
 def test_separate_workers_need_a_database_that_they_can_share():

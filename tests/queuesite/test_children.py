@@ -18,7 +18,7 @@ pipe.close()
 print("running", flush=True)
 signal.pause()
 """
-REFUSING = "import sys; print('CommandError: PORT is wrong', file=sys.stderr); sys.exit(2)"
+REFUSING = "import sys; print('CommandError: QUEUE_PORT is wrong', file=sys.stderr); sys.exit(2)"
 FAILING = "import sys; sys.exit(1)"
 
 
@@ -105,7 +105,7 @@ async def test_child_with_wrong_values_is_not_started_again(tmp_path):
     watched = Watched(tmp_path, REFUSING)
     await asyncio.wait_for(watched.child.run(), 20)
     assert watched.child.refused.is_set()
-    assert watched.lines == ["broker-1 cannot start: PORT is wrong"]
+    assert watched.lines == ["broker-1 cannot start: QUEUE_PORT is wrong"]
 
 
 async def test_pause_doubles_while_the_child_never_gets_ready(tmp_path):

@@ -14,7 +14,13 @@ from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE, ConfigError
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch, tmp_path):
-    for name in (ROLE_VARIABLE, "READ_ONLY", "DATA_DIR", "PORT", "CLUSTER_SECRET"):
+    for name in (
+        ROLE_VARIABLE,
+        "QUEUE_READ_ONLY",
+        "QUEUE_DATA_DIR",
+        "QUEUE_PORT",
+        "QUEUE_CLUSTER_SECRET",
+    ):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -42,13 +48,13 @@ def test_server_makes_the_secret_and_help_does_not(tmp_path):
 
 
 def test_wrong_value_is_refused(monkeypatch):
-    monkeypatch.setenv("PORT", "abc")
-    with pytest.raises(ConfigError, match="PORT"):
+    monkeypatch.setenv("QUEUE_PORT", "abc")
+    with pytest.raises(ConfigError, match="QUEUE_PORT"):
         prepare_environment(["manager"])
 
 
 def test_version_is_said_without_settings(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["queuesite", "--version"])
-    monkeypatch.setenv("PORT", "abc")
+    monkeypatch.setenv("QUEUE_PORT", "abc")
     main()
     assert capsys.readouterr().out == f"queuesite {queuesite.__version__}\n"

@@ -22,11 +22,11 @@ def test_documented_names_are_read():
     named = ROW.findall(PAGE.read_text())
     assert sorted(named) == sorted(variable_of(field.name) for field in fields(QueueConfig))
     for name, value, field in (
-        ("MANAGER_ADDRESS", "http://a:1", "manager_addresses"),
-        ("RAFT_ADDRESS", "b:2", "known_raft_address"),
+        ("QUEUE_MANAGER_ADDRESS", "http://a:1", "manager_addresses"),
+        ("QUEUE_RAFT_ADDRESS", "b:2", "known_raft_address"),
     ):
         assert name in named
-        config = from_environment({"QUEUESITE_ROLE": BROKER, name: value})
+        config = from_environment({"QUEUE_ROLE": BROKER, name: value})
         assert value in getattr(config, field)
 
 

@@ -26,7 +26,7 @@ def process(folder, how):
         started = popen(
             [sys.executable, "-m", "tests.queuesite.hanging_process", str(folder), how],
             cwd=ROOT,
-            env={**inherited(), "QUEUESITE_ROLE": "test"},
+            env={**inherited(), "QUEUE_ROLE": "test"},
             stdout=subprocess.PIPE,
             stderr=errors,
         )
@@ -58,8 +58,8 @@ def test_a_process_says_where_it_is_also_when_its_loop_hangs(tmp_path, how):
     assert "dumps, daemon (writes this)" in said
     assert "python_info{" in said
     assert "\nmsgspec==" in said
-    assert "CLUSTER_SECRET=(set)" in said
-    assert "DATABASE_URL=postgres://queue:(set)@db/queue?(set)" in said
+    assert "QUEUE_CLUSTER_SECRET=(set)" in said
+    assert "QUEUE_DATABASE_URL=postgres://queue:(set)@db/queue?(set)" in said
     assert "nobody must know this" not in said
     assert "hidden" not in said
     assert "cannot be told" not in said

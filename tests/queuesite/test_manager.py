@@ -71,7 +71,7 @@ def test_first_manager_records_its_secret_and_others_must_have_it():
     prepare_database(CONFIG)
     require_secret(CONFIG)
     for refused in (prepare_database, require_secret):
-        with pytest.raises(WrongSecret, match="CLUSTER_SECRET"):
+        with pytest.raises(WrongSecret, match="QUEUE_CLUSTER_SECRET"):
             refused(OTHER)
     assert CONFIG.cluster_secret not in Cluster.objects.get().secret_fingerprint
 

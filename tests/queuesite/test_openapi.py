@@ -145,7 +145,7 @@ def test_who_may_call_is_said(document):
         assert (operation["security"] == [{CLUSTER_TOKEN: []}]) == (
             INTERNAL in operation["tags"]
         ), path
-        assert "AUTH=required" in operation["description"], path
+        assert "QUEUE_AUTH=required" in operation["description"], path
 
 
 def test_broker_says_that_it_needs_the_partition(broker_document):

@@ -78,14 +78,18 @@ class Server(NamedTuple):
 @contextmanager
 def running(role: str, directory: Path, **environ: str) -> Iterator[Server]:
     _, port, raft_port = ports_of(choose_base(0, 1), 1)
-    own = {"PORT": str(port), "RAFT_PORT": str(raft_port), "DATA_DIR": str(directory / role)}
+    own = {
+        "QUEUE_PORT": str(port),
+        "QUEUE_RAFT_PORT": str(raft_port),
+        "QUEUE_DATA_DIR": str(directory / role),
+    }
     given = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     log = directory / f"{role}.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", REPORTER, role],
             cwd=ROOT,
-            env={**given, **own, "CLUSTER_SECRET": "s" * 32, **environ},
+            env={**given, **own, "QUEUE_CLUSTER_SECRET": "s" * 32, **environ},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -105,7 +109,7 @@ def servers(tmp_path_factory):
     directory = tmp_path_factory.mktemp("start")
     with running("manager", directory) as manager:
         address = f"http://127.0.0.1:{manager.port}"
-        with running("broker", directory, MANAGER_ADDRESS=address) as broker:
+        with running("broker", directory, QUEUE_MANAGER_ADDRESS=address) as broker:
             yield {"manager": manager, "broker": broker}
 
 

@@ -25,11 +25,11 @@ PLACE = Path("place")
 
 @pytest.fixture
 def supervisor(tmp_path, monkeypatch):
-    monkeypatch.setenv("PORT", "1")
-    monkeypatch.setenv("READ_ONLY", "1")
-    monkeypatch.setenv("DATABASE_URL", "sqlite:///x")
+    monkeypatch.setenv("QUEUE_PORT", "1")
+    monkeypatch.setenv("QUEUE_READ_ONLY", "1")
+    monkeypatch.setenv("QUEUE_DATABASE_URL", "sqlite:///x")
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "of the admin")
-    monkeypatch.setenv("CELERY_BROKER_URL", "redis://:secret@h/0")
+    monkeypatch.setenv("QUEUE_CELERY_BROKER_URL", "redis://:secret@h/0")
     directory = ClusterDirectory(tmp_path / "data")
     directory.acquire()
     lines: list[str] = []
@@ -43,10 +43,10 @@ def supervisor(tmp_path, monkeypatch):
 def test_each_process_gets_its_own_ports_and_directory():
     specs = [manager_spec(PLAN, PLACE), *broker_specs(PLAN, PLACE)]
     assert [spec.name for spec in specs] == ["manager", "broker-1", "broker-2", "broker-3"]
-    assert [spec.environ["PORT"] for spec in specs] == ["8000", "8001", "8002", "8003"]
-    assert [spec.environ.get("RAFT_PORT") for spec in specs] == [None, "9001", "9002", "9003"]
-    assert len({spec.environ["DATA_DIR"] for spec in specs}) == 4
-    assert {spec.environ.get("MANAGER_ADDRESS") for spec in specs} == {
+    assert [spec.environ["QUEUE_PORT"] for spec in specs] == ["8000", "8001", "8002", "8003"]
+    assert [spec.environ.get("QUEUE_RAFT_PORT") for spec in specs] == [None, "9001", "9002", "9003"]
+    assert len({spec.environ["QUEUE_DATA_DIR"] for spec in specs}) == 4
+    assert {spec.environ.get("QUEUE_MANAGER_ADDRESS") for spec in specs} == {
         None,
         "http://127.0.0.1:8000",
     }
@@ -55,22 +55,22 @@ def test_each_process_gets_its_own_ports_and_directory():
 def test_addresses_begin_with_https_where_there_is_a_certificate():
     plan = ClusterPlan(brokers=1, port=8000, restart_delay_s=None, scheme="https")
     for spec in (manager_spec(plan, PLACE), *broker_specs(plan, PLACE)):
-        assert spec.environ["CURRENT_ADDRESS"] == spec.facts["address"]
+        assert spec.environ["QUEUE_CURRENT_ADDRESS"] == spec.facts["address"]
         assert spec.facts["address"].startswith("https://127.0.0.1:800")
-    assert spec.environ["MANAGER_ADDRESS"] == "https://127.0.0.1:8000"
+    assert spec.environ["QUEUE_MANAGER_ADDRESS"] == "https://127.0.0.1:8000"
 
 
 def test_children_share_a_secret_and_inherit_only_what_is_theirs(supervisor):
     environs = [child.spec.environ for child in supervisor.children]
-    assert len({environ["CLUSTER_SECRET"] for environ in environs}) == 1
-    assert all("READ_ONLY" not in environ for environ in environs)
-    assert [environ.get("DATABASE_URL") for environ in environs] == [
+    assert len({environ["QUEUE_CLUSTER_SECRET"] for environ in environs}) == 1
+    assert all("QUEUE_READ_ONLY" not in environ for environ in environs)
+    assert [environ.get("QUEUE_DATABASE_URL") for environ in environs] == [
         "sqlite:///x",
         None,
         None,
         None,
     ]
-    secrets = {"DJANGO_SUPERUSER_PASSWORD", "CELERY_BROKER_URL"}
+    secrets = {"DJANGO_SUPERUSER_PASSWORD", "QUEUE_CELERY_BROKER_URL"}
     assert [secrets & set(environ) for environ in environs] == [secrets, set(), set(), set()]
     assert supervisor.children[0].spec.arguments[-2:] == ("manage.py", "manager")
 
@@ -92,7 +92,7 @@ def test_ready_is_said_once_when_all_are_ready_and_the_password_with_it(supervis
 def test_later_start_says_how_to_set_another_password(supervisor):
     manager = supervisor.children[0]
     line = ready_line(manager, Path("manage.py"))
-    assert f"DATA_DIR={manager.spec.facts['data_dir']} " in line
+    assert f"QUEUE_DATA_DIR={manager.spec.facts['data_dir']} " in line
     command = new_password_command(Path("/somewhere/manage.py"))
     assert command in (ROOT / "README.md").read_text()
     assert line.endswith(f"{command})")

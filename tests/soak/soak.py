@@ -28,8 +28,8 @@ DISK_ALLOWANCE_MIB = PARTITIONS * sum(KEPT_BYTES.values()) / MIB
 """What lies in three topics may be there twice: retention deletes in steps, files shrink late."""
 SLOW_WINDOW_S = 6
 VARIABLES = {
-    "RETENTION_INTERVAL_S": str(RETENTION_INTERVAL_S),
-    "SLOW_WINDOW_S": str(SLOW_WINDOW_S),
+    "QUEUE_RETENTION_INTERVAL_S": str(RETENTION_INTERVAL_S),
+    "QUEUE_SLOW_WINDOW_S": str(SLOW_WINDOW_S),
 }
 
 

@@ -53,7 +53,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=2) from error
         if not secret:
             raise CommandError(
-                f"no secret of the cluster: set CLUSTER_SECRET, or DATA_DIR to where"
+                f"no secret of the cluster: set QUEUE_CLUSTER_SECRET, or QUEUE_DATA_DIR to where"
                 f" {config.data_dir} should have it",
                 returncode=2,
             )

@@ -25,8 +25,8 @@ class Command(BaseCommand):
     """Runs a broker until SIGTERM or Ctrl-C."""
 
     help = (
-        "Run a broker. It is configured by the environment: PORT, MANAGER_ADDRESS,"
-        " CURRENT_ADDRESS, DATA_DIR, RAFT_PORT, CLUSTER_SECRET."
+        "Run a broker. It is configured by the environment: QUEUE_PORT, QUEUE_MANAGER_ADDRESS,"
+        " QUEUE_CURRENT_ADDRESS, QUEUE_DATA_DIR, QUEUE_RAFT_PORT, QUEUE_CLUSTER_SECRET."
     )
     requires_system_checks = (CHECK_TAG,)
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         """Run a broker until it is told to stop."""
         config = settings.QUEUE
         if config.role != BROKER:
-            raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {BROKER}", returncode=2)
+            raise CommandError(f"QUEUE_ROLE is {config.role}, not {BROKER}", returncode=2)
         from broker_app.process import BrokerProcess, JoinRefused
         from queuesite.asgi import make_application
         from queuesite.broker import options_of
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=2) from error
         except OSError as error:
             raise CommandError(
-                f"cannot listen on {config.bind_host}:{config.raft_port} (RAFT_PORT):"
+                f"cannot listen on {config.bind_host}:{config.raft_port} (QUEUE_RAFT_PORT):"
                 f" {error.strerror or error}",
                 returncode=2,
             ) from error

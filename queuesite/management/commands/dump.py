@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from queuesite.conf import DATA_ROOT
+from queuesite.conf import DATA_ROOT, read_setting
 from queuesite.dumps import STACKS, dump_of, processes_in
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Command(BaseCommand):
             "folder",
             nargs="?",
             type=Path,
-            default=Path(os.environ.get("DATA_DIR") or DATA_ROOT),
-            help="DATA_DIR of a process, or what holds those of several (DATA_DIR, or data)",
+            default=Path(read_setting(os.environ, "QUEUE_DATA_DIR") or DATA_ROOT),
+            help="QUEUE_DATA_DIR of a process, or what holds those of several (that one, or data)",
         )
 
         parser.add_argument(

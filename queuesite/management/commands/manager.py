@@ -34,22 +34,26 @@ class Command(BaseCommand):
     """Runs a manager until SIGTERM or Ctrl-C."""
 
     help = (
-        "Run a manager. It is configured by the environment: PORT, CURRENT_ADDRESS, READ_ONLY,"
-        " DATABASE_URL, CELERY_BROKER_URL, DATA_DIR, CLUSTER_SECRET."
+        "Run a manager. It is configured by the environment: QUEUE_PORT, QUEUE_CURRENT_ADDRESS,"
+        " QUEUE_READ_ONLY, QUEUE_DATABASE_URL, QUEUE_CELERY_BROKER_URL, QUEUE_DATA_DIR,"
+        " QUEUE_CLUSTER_SECRET."
     )
     requires_system_checks = (CHECK_TAG,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""
         parser.add_argument(
-            "-r", "--read-only", action="store_true", help="change no metadata, as READ_ONLY=1"
+            "-r",
+            "--read-only",
+            action="store_true",
+            help="change no metadata, as QUEUE_READ_ONLY=1",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run a manager until it is told to stop."""
         config = settings.QUEUE
         if config.role != MANAGER:
-            raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {MANAGER}", returncode=2)
+            raise CommandError(f"QUEUE_ROLE is {config.role}, not {MANAGER}", returncode=2)
         from queuesite.manager import WrongSecret
 
         try:

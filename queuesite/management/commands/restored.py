@@ -20,13 +20,13 @@ class Command(BaseCommand):
     help = (
         "Run once after the managers' database was restored from a backup, before a manager"
         " starts: ids, versions, generations and epochs that were given out since the backup are"
-        " skipped. The database is that of DATABASE_URL, else the file in DATA_DIR."
+        " skipped. The database is that of QUEUE_DATABASE_URL, else the file in QUEUE_DATA_DIR."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Skip them, and say which ids come next."""
         if settings.QUEUE.role != MANAGER:
-            raise CommandError(f"QUEUESITE_ROLE is {settings.QUEUE.role}, not {MANAGER}")
+            raise CommandError(f"QUEUE_ROLE is {settings.QUEUE.role}, not {MANAGER}")
         from manager_app.services.restored import sequences_raise
         from queuesite.manager import sole_writer
 

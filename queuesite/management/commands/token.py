@@ -27,8 +27,8 @@ class Command(BaseCommand):
     """Writes to the database beside managers at work, which see it within a second."""
 
     help = (
-        "Make, list or revoke API tokens of programs. The database is that of DATABASE_URL, else"
-        " the file in DATA_DIR; managers may be at work."
+        "Make, list or revoke API tokens of programs. The database is that of QUEUE_DATABASE_URL,"
+        " else the file in QUEUE_DATA_DIR; managers may be at work."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Do what is asked for."""
         if settings.QUEUE.role != MANAGER:
-            raise CommandError(f"QUEUESITE_ROLE is {settings.QUEUE.role}, not {MANAGER}")
+            raise CommandError(f"QUEUE_ROLE is {settings.QUEUE.role}, not {MANAGER}")
         actions = {"create": self._create, "list": self._list, "revoke": self._revoke}
         try:
             actions[options["action"]](options)

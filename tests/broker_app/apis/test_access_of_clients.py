@@ -65,7 +65,7 @@ def token_of(kind: str, origin: str, topic: str = "logs") -> str:
 
 @pytest.fixture(params=["django alone", "direct"])
 def api(request: Any, settings: Any, runtime: BrokerRuntime, replica: ReplicaTwin) -> Iterator[Api]:
-    """The API of a broker with AUTH=required that leads partition 0 of topic logs."""
+    """The API of a broker with QUEUE_AUTH=required that leads partition 0 of topic logs."""
     settings.QUEUE = replace(settings.QUEUE, auth="required")
     guard.install(guard_of(runtime, settings.QUEUE.cluster_secret))
     app = ASGIHandler()

@@ -328,7 +328,7 @@ def test_cursors_in_flight_count_and_the_known_move_on(small: Desk) -> None:
     small.pop(5, 1, 2)
     small.pop(6, 0, 1)
     for _ in range(2):
-        with pytest.raises(Overloaded, match=r"DELETE /consumers/\{id\}.*FORGET_AFTER_S"):
+        with pytest.raises(Overloaded, match=r"DELETE /consumers/\{id\}.*QUEUE_FORGET_AFTER_S"):
             small.pop(7, 0, 1)
         with pytest.raises(Overloaded):
             small.admission.open_cursor(OpenCursor(7, Start.LATEST))

@@ -39,20 +39,32 @@ def assert_refused(result: subprocess.CompletedProcess[str], named: str) -> None
 @pytest.mark.parametrize(
     ("command", "variables", "named"),
     [
-        ("broker", {"PORT": "abc"}, "PORT"),
-        ("broker", {"PORT": "70000"}, "PORT"),
-        ("broker", {"MANAGER_ADDRESS": "nowhere"}, "MANAGER_ADDRESS"),
-        ("broker", {"CURRENT_ADDRESS": "me"}, "CURRENT_ADDRESS"),
-        ("broker", {"CLUSTER_SECRET": "short"}, "CLUSTER_SECRET"),
-        ("broker", {"DATA_DIR": "/proc/nothing"}, "/proc/nothing"),
-        ("manager", {"READ_ONLY": "perhaps"}, "READ_ONLY"),
-        ("manager", {"DATABASE_URL": "sqlite:///no/such/place"}, "no/such/place"),
-        ("manager", {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL"),
-        ("manager", {"BIND_HOST": "0.0.0.0"}, "needs AUTH=required; CLUSTER_SECRET; TLS_CERT and"),
-        ("broker", {"BIND_HOST": "::"}, "needs AUTH=required; CLUSTER_SECRET; TLS_CERT and"),
-        ("manager", {"TLS_CERT": "none.pem", "TLS_KEY": "none.key"}, "TLS_CERT: none.pem cannot"),
-        ("manager", {"QUEUESITE_ROLE": "broker"}, "QUEUESITE_ROLE"),
-        ("broker", {"QUEUESITE_ROLE": "manager"}, "QUEUESITE_ROLE"),
+        ("broker", {"QUEUE_PORT": "abc"}, "QUEUE_PORT"),
+        ("broker", {"QUEUE_PORT": "70000"}, "QUEUE_PORT"),
+        ("broker", {"QUEUE_MANAGER_ADDRESS": "nowhere"}, "QUEUE_MANAGER_ADDRESS"),
+        ("broker", {"QUEUE_CURRENT_ADDRESS": "me"}, "QUEUE_CURRENT_ADDRESS"),
+        ("broker", {"QUEUE_CLUSTER_SECRET": "short"}, "QUEUE_CLUSTER_SECRET"),
+        ("broker", {"QUEUE_DATA_DIR": "/proc/nothing"}, "/proc/nothing"),
+        ("manager", {"QUEUE_READ_ONLY": "perhaps"}, "QUEUE_READ_ONLY"),
+        ("manager", {"QUEUE_DATABASE_URL": "sqlite:///no/such/place"}, "no/such/place"),
+        ("manager", {"QUEUE_DATABASE_URL": "mysql://h/d"}, "QUEUE_DATABASE_URL"),
+        (
+            "manager",
+            {"QUEUE_BIND_HOST": "0.0.0.0"},
+            "needs QUEUE_AUTH=required; QUEUE_CLUSTER_SECRET; QUEUE_TLS_CERT and",
+        ),
+        (
+            "broker",
+            {"QUEUE_BIND_HOST": "::"},
+            "needs QUEUE_AUTH=required; QUEUE_CLUSTER_SECRET; QUEUE_TLS_CERT and",
+        ),
+        (
+            "manager",
+            {"QUEUE_TLS_CERT": "none.pem", "QUEUE_TLS_KEY": "none.key"},
+            "QUEUE_TLS_CERT: none.pem cannot",
+        ),
+        ("manager", {"QUEUE_ROLE": "broker"}, "QUEUE_ROLE"),
+        ("broker", {"QUEUE_ROLE": "manager"}, "QUEUE_ROLE"),
     ],
 )
 def test_wrong_environment_is_refused(tmp_path, command, variables, named):
@@ -80,7 +92,7 @@ def test_directory_of_a_running_process_is_refused(tmp_path, command):
     lock = DirectoryLock(tmp_path / "data")
     lock.acquire()
     try:
-        result = manage(command, directory=tmp_path, DATA_DIR="data", PORT="28999")
+        result = manage(command, directory=tmp_path, QUEUE_DATA_DIR="data", QUEUE_PORT="28999")
     finally:
         lock.release()
     assert_refused(result, "in use by process")
@@ -88,11 +100,13 @@ def test_directory_of_a_running_process_is_refused(tmp_path, command):
 
 def test_unreachable_database_is_said_in_one_line(tmp_path):
     url = "postgres://nobody@127.0.0.1:1/nothing"
-    assert_refused(manage("manager", directory=tmp_path, DATABASE_URL=url), "database")
+    assert_refused(manage("manager", directory=tmp_path, QUEUE_DATABASE_URL=url), "database")
 
 
 def test_secret_of_a_lone_process_is_kept(tmp_path):
-    manage("manager", directory=tmp_path, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
+    manage(
+        "manager", directory=tmp_path, QUEUE_DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing"
+    )
     assert len((tmp_path / "data" / SECRET_FILE).read_text()) > 30
 
 
@@ -100,13 +114,15 @@ def test_open_laboratory_is_warned_of_in_one_line(tmp_path):
     result = manage(
         "manager",
         directory=tmp_path,
-        BIND_HOST="0.0.0.0",
-        ALLOW_INSECURE="1",
-        CURRENT_ADDRESS="http://127.0.0.1:1",
-        DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing",
+        QUEUE_BIND_HOST="0.0.0.0",
+        QUEUE_ALLOW_INSECURE="1",
+        QUEUE_CURRENT_ADDRESS="http://127.0.0.1:1",
+        QUEUE_DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing",
     )
     warning, failure = result.stderr.strip().splitlines()
-    assert "lets other machines connect without AUTH=required; CLUSTER_SECRET; TLS_CERT" in warning
+    assert (
+        "lets other machines connect without QUEUE_AUTH=required; QUEUE_CLUSTER_SECRET;" in warning
+    )
     assert "the database cannot be used" in failure
 
 
@@ -114,11 +130,11 @@ def test_production_configuration_passes_the_deployment_checks(tmp_path):
     result = manage(
         *("check", "--deploy", "--fail-level", "WARNING"),
         directory=tmp_path,
-        BIND_HOST="0.0.0.0",
-        AUTH="required",
-        CURRENT_ADDRESS="https://queue-1.example.org:8000",
-        CLUSTER_SECRET="a secret of this length, chosen",
-        BEHIND_PROXY="1",
+        QUEUE_BIND_HOST="0.0.0.0",
+        QUEUE_AUTH="required",
+        QUEUE_CURRENT_ADDRESS="https://queue-1.example.org:8000",
+        QUEUE_CLUSTER_SECRET="a secret of this length, chosen",
+        QUEUE_BEHIND_PROXY="1",
     )
     assert result.returncode == 0, result.stderr
 
@@ -132,7 +148,7 @@ def test_help_needs_no_directory(tmp_path):
 
 def test_variable_that_is_almost_right_is_told_in_one_line(tmp_path):
     address = "http://127.0.0.1:1"
-    result = manage("broker", directory=tmp_path, MANAGER_ADDRESSES=address, PORT="abc")
+    result = manage("broker", directory=tmp_path, MANAGER_ADDRESSES=address, QUEUE_PORT="abc")
     told, refused = result.stderr.strip().splitlines()
-    assert told == "MANAGER_ADDRESSES is not read; is MANAGER_ADDRESS meant?"
-    assert "PORT" in refused
+    assert told == "MANAGER_ADDRESSES is not read; is QUEUE_MANAGER_ADDRESS meant?"
+    assert "QUEUE_PORT" in refused
