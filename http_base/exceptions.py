@@ -12,6 +12,7 @@ import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import (
     PermissionDenied,
     RequestDataTooBig,
@@ -181,7 +182,9 @@ def _of_drf(error: BaseException, method: str) -> QueueError | None:
 def _of_django(error: BaseException, path: str) -> QueueError | None:
     match error:
         case Http404():
-            return NotFound(f"there is nothing at {path[:200]}; /docs lists what there is")
+            return NotFound(
+                f"there is nothing at {path[:200]}{settings.NOT_HERE}; /docs lists what there is"
+            )
         case PermissionDenied():
             return Forbidden(str(error))
         case RequestDataTooBig():

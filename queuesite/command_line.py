@@ -84,6 +84,20 @@ def main() -> None:
                 f" {'; '.join(missing)} (QUEUE_ALLOW_INSECURE=1)\n"
             )
         import_drf_alone()
-    from django.core.management import execute_from_command_line
+    execute(config)
 
-    execute_from_command_line(sys.argv)
+
+def execute(config: QueueConfig) -> None:
+    """Run the subcommand; Django's own end in one line where there is no database."""
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        where = "DATABASE_URL" if config.database_url else f"DATA_DIR={config.data_dir}"
+        sys.stderr.write(f"the managers' database of {where} cannot be used: {reason}\n")
+        sys.exit(USAGE_STATUS)

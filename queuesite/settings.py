@@ -111,6 +111,14 @@ TEMPLATES: list[dict[str, Any]] = [
 
 ROOT_URLCONF = "queuesite.urls_broker" if QUEUE.role == BROKER else "queuesite.urls_manager"
 
+NOT_HERE = (
+    " of this broker: clients are given the address of a manager, which registers them and has the"
+    " topics and groups"
+    if QUEUE.role == BROKER
+    else ""
+)
+"""Behind what was asked for in vain, as the client with the wrong address shows it."""
+
 CONNECTION_AGE_S = 60
 """For which a thread of a manager keeps its database connection from call to call, in seconds."""
 _MANAGER_SQLITE: dict[str, Any] = {

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from myqueue import Client
+from myqueue import Client, Consumer, Producer
+from myqueue.contract.errors import NotFound
 
 if TYPE_CHECKING:
     from tests.cluster.processes import Cluster
@@ -247,6 +248,15 @@ def test_chunked_body_within_the_limit_is_read(shared_cluster: Cluster) -> None:
 def test_unknown_url_has_the_one_failure_shape(shared_cluster: Cluster, path: str) -> None:
     answer = shared_cluster.get(path)
     assert (answer["http_status"], answer["status"]) == (404, "failure")
+
+
+def test_client_that_is_given_the_address_of_a_broker_is_told_so(shared_cluster: Cluster) -> None:
+    _, broker, *_ = shared_cluster.places()
+    for kind in (Producer, Consumer):
+        with pytest.raises(
+            NotFound, match="of this broker: clients are given the address of a man"
+        ):
+            kind("logs", broker["address"])
 
 
 def test_wrong_method_has_the_one_failure_shape(shared_cluster: Cluster) -> None:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.management import create_contenttypes
 from django.contrib.contenttypes.models import ContentType
@@ -129,9 +130,13 @@ def content_types_of_this_test():
 
 @pytest.fixture(scope="session")
 def request_threads(django_db_setup):
-    """End the threads of all sites, and with them their connections, before their database."""
+    """End the threads of all sites, and with them their connections, before their database.
+
+    Views that are coroutines ask it in the one thread that all of them share.
+    """
     yield
     THREADS.close()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import queuesite
 from queuesite.command_line import main, prepare_environment
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE, ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +55,20 @@ def test_wrong_value_is_refused(monkeypatch):
     monkeypatch.setenv("QUEUE_PORT", "abc")
     with pytest.raises(ConfigError, match="QUEUE_PORT"):
         prepare_environment(["manager"])
+
+
+def test_command_that_finds_no_database_says_where_it_looked(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "createsuperuser"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    said = "the managers' database of DATA_DIR=data/manager cannot be used: unable to open"
+    assert (done.returncode, done.stderr) == (2, f"{said} database file\n")
 
 
 def test_version_is_said_without_settings(monkeypatch, capsys):
