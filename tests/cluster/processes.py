@@ -115,6 +115,9 @@ def clear(manager: str, brokers: Sequence[str]) -> None:
 class Cluster:
     """`manage.py cluster` on free ports in a directory of the test."""
 
+    ready_s: float = READY_SECONDS
+    """For its start, in seconds."""
+
     def __init__(
         self,
         data_dir: Path,
@@ -156,18 +159,21 @@ class Cluster:
 
     def start(self) -> None:
         """Start and wait for the line that says that it is ready."""
-        command = [*self.program, "cluster", "--brokers", str(self.brokers)]
-        command += ["--data-dir", str(self.data_dir), "--port", self.port]
         with self.output.open("wb") as output:
             self.process = popen(
-                command,
+                self.command(),
                 at_end=signal.SIGTERM,
                 cwd=self.directory,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**inherited(), **self.variables},
             )
-        wait_until(self._is_ready, what="the cluster is ready", seconds=READY_SECONDS)
+        wait_until(self._is_ready, what="the cluster is ready", seconds=self.ready_s)
+
+    def command(self) -> list[str | Path]:
+        """Return what starts it."""
+        command = [*self.program, "cluster", "--brokers", str(self.brokers)]
+        return [*command, "--data-dir", str(self.data_dir), "--port", self.port]
 
     def _is_ready(self) -> bool:
         assert self.process is not None

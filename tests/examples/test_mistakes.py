@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from myqueue import Client, Consumer, Producer, Worker
+from myqueue.config import Compression
+from myqueue.contract.inputs import Start
+from myqueue.producer.options import Connect
 from myqueue.testing import InMemoryQueue
 
 Place = tuple[str, Producer, Consumer, Worker]
@@ -119,6 +123,20 @@ def test_a_mistake_is_told(place: Place, mistake: str, monkeypatch: pytest.Monke
     call, text = MISTAKES[mistake]
     with pytest.raises(Exception, match=re.escape(text)):
         call(*place)
+
+
+def test_calls_that_read_wait_when_they_are_told_to_and_for_seconds() -> None:
+    for read in (Consumer.poll, Consumer.fetch, Worker.receive):
+        assert inspect.signature(read).parameters["timeout"].default == 0.0, read
+    for write in (Producer.enqueue, Producer.send, Producer.produce_many):
+        assert list(inspect.signature(write).parameters)[3] == "key", write
+
+
+def test_choices_are_literals_for_type_checkers() -> None:
+    choice, *_ = get_args(Start)  # with what the description of the API says
+    assert get_args(choice) == ("earliest", "latest")
+    assert get_args(Compression) == ("none", "zstd")
+    assert get_args(Connect) == ("now", "lazy")
 
 
 def test_what_was_a_mistake_and_works(place: Place) -> None:

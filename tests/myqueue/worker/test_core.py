@@ -96,6 +96,18 @@ def test_a_lost_answer_of_an_ack_is_asked_for_again(world: World) -> None:
         assert worker.receive(timeout=60) == []
 
 
+def test_an_ack_that_came_too_late_is_told_to_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.twin.create("logs", 1)[0].put("x")
+    with world.worker(visibility=5) as slow, world.worker() as other:
+        found = slow.receive()
+        world.clock.sleep(6)
+        assert [one.text for one in other.receive()] == ["x"]
+        assert [one.done for one in slow.ack(found)] == [False]
+    assert "ack of logs/0, offset 0, came too late" in caplog.text
+
+
 def test_acks_are_one_call_per_partition(world: World) -> None:
     for partition in world.twin.create("logs", 2):
         partition.put("x", "y")
