@@ -207,7 +207,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Queue broker" if QUEUE.role == BROKER else "Queue manager",
     "DESCRIPTION": "Replicated, durable partitions over HTTP.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
     "APPEND_COMPONENTS": {"securitySchemes": SECURITY_SCHEMES},
     "POSTPROCESSING_HOOKS": [],  # all names and enums come from http_base.schema

@@ -46,6 +46,7 @@ ENTRY_POINTS = re.compile(
 """Modules that Django or Python finds by their names."""
 LEFTOVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 FROM_AN_INDEX = re.compile(r"pip3? install\s+(-\S+\s+)*['\"]?myqueue\b|\bmyqueue" + r"\[")
+PAGE = re.compile(r"\b[\w-]+\.md\b")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(root|home|work|Users)/\w")
 
 
@@ -252,38 +253,39 @@ def test_classes_are_composed_and_not_inherited_in_parts():
     assert not deep
 
 
-def test_nothing_is_left_to_do():
-    found = [
-        f"{name_of(path)}:{number}"
-        for path in tracked()
-        if path.suffix in {".py", ".toml", ".md", ".yml", ""}
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
-        if LEFTOVER.search(line)
-    ]
-    assert not found
-
-
-def test_no_path_of_one_machine_is_in_the_code():
-    found = [
+def lines_with(pattern: re.Pattern[str]) -> list[str]:
+    """Return the file and number of every line of our own texts in which a pattern is found."""
+    return [
         f"{name_of(path)}:{number}"
         for path in tracked()
         if path.suffix in {".py", ".toml", ".md", ".yml", ".txt", ""}
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
-        if MACHINE_PATH.search(line)
+        if pattern.search(line)
     ]
-    assert not found
+
+
+def test_nothing_is_left_to_do():
+    assert not lines_with(LEFTOVER)
+
+
+def test_no_path_of_one_machine_is_in_the_code():
+    assert not lines_with(MACHINE_PATH)
 
 
 def test_nobody_is_told_to_install_the_library_from_an_index():
     """Its name there is another's; what is to be installed is this project, or a dependency."""
-    found = [
-        f"{name_of(path)}:{number}"
-        for path in tracked()
-        if path.suffix in {".py", ".toml", ".md", ".yml", ".txt", ""}
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
-        if FROM_AN_INDEX.search(line)
+    assert not lines_with(FROM_AN_INDEX)
+
+
+def test_pages_that_code_names_are_there():
+    pages = {path.name for path in tracked() if path.suffix == ".md"}
+    missing = [
+        f"{name_of(path)}: {name}"
+        for path in python_files(*PACKAGES, "examples")
+        for name in PAGE.findall(path.read_text())
+        if name not in pages
     ]
-    assert not found
+    assert not missing
 
 
 def test_the_core_imports_the_standard_library_alone():

@@ -10,6 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import queuesite
 from http_base.apidoc import API_TOKEN, CLIENT_TOKEN, CLUSTER_TOKEN, INTERNAL, SESSION
 from myqueue.contract import inputs as protocol
 from myqueue.contract.inputs import JSON
@@ -68,6 +69,10 @@ def success_of(operation):
 def test_document_is_valid_openapi(document):
     assert document["openapi"] == "3.1.1"
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_document_has_the_version_of_the_servers(document):
+    assert document["info"]["version"] == queuesite.__version__
 
 
 def test_every_array_says_what_is_in_it(document):
