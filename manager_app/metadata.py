@@ -18,7 +18,7 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import DatabaseUnavailable, PartitionNotFound, TopicDoesNotExist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
 
@@ -71,6 +71,21 @@ class TopicMetadata:
                 field="partition",
             )
         return self.partitions[index]
+
+    def chosen(self, indexes: Collection[int] | None) -> list[PartitionMetadata]:
+        """Return the partitions with these indexes in their order, each once; all for None.
+
+        Raises:
+            PartitionNotFound: there is no such one.
+        """
+        if indexes is None:
+            return list(self.partitions)
+        for index in indexes:
+            if not 0 <= index < len(self.partitions):
+                raise PartitionNotFound(
+                    f"topic {self.name!r} has no partition {index}", field="partitions"
+                )
+        return [self.partitions[index] for index in sorted(set(indexes))]
 
 
 @dataclass(frozen=True, slots=True)

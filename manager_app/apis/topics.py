@@ -37,7 +37,7 @@ from manager_app.groups.dead_letters import redrive
 from manager_app.inputs import Nothing, TopicPurge, TopicRedrive, TopicsQuery
 from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
-from manager_app.proxy.purge import partitions_of, purge
+from manager_app.proxy.purge import purge
 from manager_app.services.events import about, event_store, person_named
 from myqueue.contract import retry_after
 from myqueue.contract.answers import BrokerAddress
@@ -297,7 +297,7 @@ class PurgeApi(ManagerView):
         runtime.require_database()
         asked = self.read(request, TopicPurge)
         found = runtime.run(runtime.find_topic(topic), timeout_s=DETAIL_LIMIT_S)
-        partitions_of(found, asked)
+        found.chosen(asked.partitions)
         event = _begun(
             runtime,
             request,

@@ -29,7 +29,6 @@ from myqueue.contract.errors import (
     GroupActive,
     GroupNotFound,
     NoLeader,
-    PartitionNotFound,
     QueueError,
 )
 from myqueue.contract.records import MAX_TIMESTAMP
@@ -142,7 +141,7 @@ class GroupOffsetMoves:
             GroupActive: somebody reads in it.
             NoLeader: a partition does not say where the group is; nothing was moved.
         """
-        chosen = _chosen(topic, reset)
+        chosen = topic.chosen(reset.partitions)
         stored = await self._groups.known(group)
         said = await self._offsets.ask(group, [topic.name])
         heard = [one for one in said.values() if isinstance(one, GroupOffset)]
@@ -275,22 +274,6 @@ class GroupOffsetMoves:
             )
         except (DatabaseUnavailable, *DATABASE_FAILURES) as error:
             logger.warning("no event says what became of %s: %s", event, error)
-
-
-def _chosen(topic: TopicMetadata, reset: GroupOffsetsReset) -> list[PartitionMetadata]:
-    """Return the partitions that are to be moved.
-
-    Raises:
-        PartitionNotFound: there is no such one.
-    """
-    if reset.partitions is None:
-        return list(topic.partitions)
-    for index in reset.partitions:
-        if not 0 <= index < len(topic.partitions):
-            raise PartitionNotFound(
-                f"topic {topic.name!r} has no partition {index}", field="partitions"
-            )
-    return [topic.partitions[index] for index in sorted(set(reset.partitions))]
 
 
 def _place(partition: PartitionMetadata) -> TopicPartition:

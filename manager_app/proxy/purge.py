@@ -8,7 +8,7 @@ from http_base.cluster import MessagesPurged
 from http_base.tasks import gather_bounded
 from manager_app.answers import PartitionPurged
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of
-from myqueue.contract.errors import PartitionNotFound, QueueError
+from myqueue.contract.errors import QueueError
 from myqueue.contract.records import MAX_TIMESTAMP
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def purge(
     Raises:
         PartitionNotFound: the topic has no such partition; nothing was deleted.
     """
-    chosen = partitions_of(topic, asked)
+    chosen = topic.chosen(asked.partitions)
     deadline_s = deadline_of(asked.timeout_ms)
 
     async def purge_one(partition: PartitionMetadata) -> PartitionPurged:
@@ -75,19 +75,3 @@ def _call(
         deadline_s=deadline_s,
         repeatable=True,
     )
-
-
-def partitions_of(topic: TopicMetadata, asked: TopicPurge) -> list[PartitionMetadata]:
-    """Return the partitions that are asked for.
-
-    Raises:
-        PartitionNotFound: the topic has no such one.
-    """
-    if asked.partitions is None:
-        return list(topic.partitions)
-    for index in asked.partitions:
-        if not 0 <= index < len(topic.partitions):
-            raise PartitionNotFound(
-                f"topic {topic.name!r} has no partition {index}", field="partitions"
-            )
-    return [topic.partitions[index] for index in sorted(set(asked.partitions))]
