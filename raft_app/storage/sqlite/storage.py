@@ -53,8 +53,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WAL_LIMIT_BYTES = 32 << 20
-_WAL_RETRY_BYTES = 4 << 20
+WAL_LIMIT_BYTES = 8 << 20
+"""Writing it back takes as long as it is; writing over it costs half of what growing it costs, and
+a new broker begins with that when it has written so much."""
+_WAL_RETRY_BYTES = 1 << 20
 """How much is written before a checkpoint that a reader prevented is tried again."""
 
 
