@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 NOTHING = "-"
 """What stands where nothing is known."""
 _RIGHT = ("number", "size", "duration")
+CLEAR_LINE = "\r\033[K"
 _RESET = "\033[0m"
 _COLOURS = {"good": "\033[32m", "odd": "\033[33m", "bad": "\033[31m", "head": "\033[1m"}
 _JUDGED = {

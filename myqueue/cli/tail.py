@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import myqueue
 from myqueue.cli import values
 from myqueue.cli.connection import connect
-from myqueue.cli.consume import POLL_MESSAGES, print_messages
+from myqueue.cli.consume import POLL_MESSAGES, add_looks, print_messages
 from myqueue.cli.ending import GLANCE_S, orderly_end
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ def add_commands(commands: Commands) -> None:
         examples="""
         myqueue tail logs
         myqueue tail logs -n 20 -f --json
+        myqueue tail logs --keys
         """,
     )
     parser.add_argument("topic", metavar="TOPIC")
     parser.add_argument("-n", "--messages", type=values.at_least_one, default=10, metavar="N")
     parser.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
+    add_looks(parser)
 
 
 def tail(options: argparse.Namespace) -> None:
@@ -39,10 +41,10 @@ def tail(options: argparse.Namespace) -> None:
         consumer = myqueue.Consumer(options.topic, options.address)
         try:
             last = last_messages(options, consumer)
-            print_messages(last, as_json=options.json)
+            print_messages(last, options)
             while options.follow and not is_over():
                 messages = consumer.poll(POLL_MESSAGES, timeout=GLANCE_S)
-                print_messages(messages, as_json=options.json)
+                print_messages(messages, options)
         finally:
             consumer.forget()
 

@@ -178,7 +178,11 @@ def test_cluster_runs_without_the_repository(wheels: dict[str, Path], tmp_path: 
         tmp_path / "data", program=(commands / "python", commands / "queuesite"), directory=tmp_path
     ) as cluster:
         address = ("--address", cluster.manager)
-        run([str(commands / "myqueue"), "produce", "events", *address], tmp_path, said="hello\n")
+        run(
+            [str(commands / "myqueue"), "produce", "events", "--create", *address],
+            tmp_path,
+            said="hello\n",
+        )
         printed = run(
             [str(commands / "myqueue"), "consume", "events", "--from-beginning", *address], tmp_path
         )

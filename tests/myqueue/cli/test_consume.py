@@ -87,3 +87,85 @@ def test_a_refusal_is_status_one(
 ) -> None:
     assert main(["consume", "nothing", "--address", http_cluster.address]) == 1
     assert b"TOPIC_NOT_FOUND" in capfdbinary.readouterr().err
+
+
+def put(http_cluster: HttpCluster, *counts: int) -> None:
+    """Put messages p/0, p/1, ... into the partitions of logs, a minute from one to the next."""
+    now_ms = http_cluster.twin.state.now_ms()
+    for index, partition in enumerate(http_cluster.twin.create("logs", len(counts))):
+        for number in range(counts[index]):
+            age_ms = (counts[index] - number) * 60_000
+            partition.append(
+                encode_batch([Record(f"{index}/{number}", f"k{number}")]), now_ms - age_ms
+            )
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (["--offset", "earliest"], ["0/0", "0/1", "0/2", "1/0"]),
+        (["--offset", "2"], ["0/2"]),
+        (["--offset", "-2"], ["0/1", "0/2", "1/0"]),
+        (["--offset", "-2", "--partition", "0"], ["0/1", "0/2"]),
+        (["--offset", "-9", "--partition", "0", "-n", "2"], ["0/0", "0/1"]),
+        (["--offset", "99"], []),
+        (["--partition", "1", "--from-beginning"], ["1/0"]),
+        (["--until", "90s"], ["0/0", "0/1"]),
+        (["--since", "150s", "--until", "90s"], ["0/1"]),
+        (["--until", "2026-01-01"], []),
+        (["--offset", "1", "--until", "90s"], ["0/1"]),
+    ],
+)
+def test_where_reading_begins_and_ends(
+    http_cluster: HttpCluster,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    where: list[str],
+    expected: list[str],
+) -> None:
+    put(http_cluster, 3, 1)
+    found = consume(http_cluster, capfdbinary, "logs", *where)
+    assert sorted(found) == [one.encode() for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("look", "expected"),
+    [
+        (["--keys"], b"k0\t0/0\n"),
+        (["--headers"], b"\tk0\t0/0\n"),
+        (["--format", r"%t-%p-%o %k=%v\0"], b"logs-0-0 k0=0/0\0"),
+    ],
+)
+def test_what_a_message_looks_like(
+    http_cluster: HttpCluster,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    look: list[str],
+    expected: bytes,
+) -> None:
+    put(http_cluster, 1)
+    read = ["consume", "logs", "--from-beginning", "--address", http_cluster.address]
+    assert main([*read, *look]) == 0
+    assert capfdbinary.readouterr().out == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--offset", "first"],
+        ["--offset", "1", "--since", "1h"],
+        ["--from-beginning", "--offset", "latest"],
+        ["--until", "1h", "--follow"],
+        ["--until", "1h", "--offset", "latest"],
+        ["--group", "g", "--partition", "0"],
+        ["--group", "g", "--since", "1h"],
+        ["--group", "g", "--until", "1h"],
+        ["--group", "g", "--offset", "5"],
+        ["--format", "%q"],
+        ["--format", "%v", "--keys"],
+    ],
+)
+def test_what_contradicts_itself_is_wrong_use(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["consume", "logs", *wrong])
+    assert "usage: myqueue consume" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -30,6 +31,34 @@ def test_consume_goes_on_where_the_group_was(
     assert run(capsys, *read, "--max-messages", "2") == [["a"], ["b"]]
     assert run(capsys, *read) == [["c"]]
     assert run(capsys, *read) == []
+
+
+@pytest.mark.parametrize("where", [[], ["--offset", "earliest"]])
+def test_a_new_group_begins_where_that_of_the_library_does(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str], where: list[str]
+) -> None:
+    read = ("consume", "logs", "--group", "g", "-n", "3", "--address", queue.address)
+    assert run(capsys, *read, *where) == [["a"], ["b"], ["c"]]
+
+
+def test_a_new_group_may_begin_with_what_is_new(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    over = threading.Event()
+
+    def go_on() -> None:
+        with Producer("logs", queue.address) as producer:
+            while not over.wait(0.05):
+                producer.enqueue("logs", "new", partition=1)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    read = ("consume", "logs", "--group", "g", "-n", "1", "--address", queue.address)
+    try:
+        assert run(capsys, *read, "--offset", "latest") == [["new"]]
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_groups_are_listed_shown_and_deleted(

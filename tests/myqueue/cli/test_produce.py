@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-import sys
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +10,7 @@ import pytest
 from myqueue.cli import produce as cli_produce
 from myqueue.cli.main import main
 from myqueue.contract.partitioner import partition_for_key
+from myqueue.contract.records import Record, encode_batch
 from tests.myqueue.http_twin import HttpCluster
 
 
@@ -75,6 +76,11 @@ def test_one_key_for_every_line(http_cluster: HttpCluster, lines: Path) -> None:
         assert [one.key for one in partition.records] == ["user-1"] * (5 * (index == expected))
 
 
+def given(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    buffer = io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=buffer))
+
+
 def test_nothing_to_send_creates_nothing(
     http_cluster: HttpCluster,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,17 +89,100 @@ def test_nothing_to_send_creates_nothing(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     for data, said in ((b"", "0 messages sent"), (b"x\n", "1 message sent")):
         assert not http_cluster.twin.topics
-        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
-        assert produce(http_cluster, "misspelt") == 0
+        given(monkeypatch, data)
+        assert produce(http_cluster, "new", "--create") == 0
         assert capsys.readouterr().err.splitlines()[-1].endswith(said)
-    assert list(http_cluster.twin.topics) == ["misspelt"]
+    assert list(http_cluster.twin.topics) == ["new"]
+
+
+@pytest.mark.parametrize("data", [b"", b"x\n"])
+def test_a_misspelt_topic_is_refused(
+    http_cluster: HttpCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    data: bytes,
+) -> None:
+    given(monkeypatch, data)
+    assert produce(http_cluster, "misspelt") == 1
+    said = capsys.readouterr().err
+    assert said == "myqueue: TOPIC_NOT_FOUND: topic 'misspelt' does not exist; --create makes it\n"
+    assert not http_cluster.twin.topics
+
+
+def test_headers_are_those_of_every_message(http_cluster: HttpCluster, lines: Path) -> None:
+    http_cluster.twin.create("logs", 1)
+    options = ["--header", "a=1", "--header", "b=x=y"]
+    assert produce(http_cluster, "logs", str(lines), *options) == 0
+    headers = [one.headers for one in http_cluster.twin.topics["logs"][0].records]
+    assert headers == [{"a": "1", "b": "x=y"}] * 5
+
+
+def test_messages_may_have_lines(
+    http_cluster: HttpCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http_cluster.twin.create("logs", 1)
+    given(monkeypatch, b"a\nb\r\0c\0\0d")
+    assert produce(http_cluster, "logs", "-0") == 0
+    assert http_cluster.twin.topics["logs"][0].values == ["a\nb\r", "c", "", "d"]
+
+
+def test_json_has_keys_headers_and_partitions(
+    http_cluster: HttpCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = http_cluster.twin.create("logs", 2)
+    told = [
+        {"value": "a", "key": "k", "partition": 1, "headers": {"x": "1"}},
+        {"message": None, "message_base64": "/w==", "partition": 0, "topic": "other", "offset": 9},
+        {"value": "b", "partition": 1, "timestamp": 1_000},
+    ]
+    given(monkeypatch, "\n".join(map(json.dumps, told)).encode())
+    assert produce(http_cluster, "logs", "--json", "--header", "y=2") == 0
+    assert json.loads(capsys.readouterr().out) == {"topic": "logs", "messages": 3}
+    assert first.values == [b"\xff"]
+    assert [(one.value, one.key, one.headers) for one in second.records] == [
+        ("a", "k", {"x": "1", "y": "2"}),
+        ("b", None, {"y": "2"}),
+    ]
+    assert second.records[1].timestamp == 1_000
+
+
+def test_what_one_cluster_says_another_takes(
+    http_cluster: HttpCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    partition = http_cluster.twin.create("logs", 1)[0]
+    partition.append(encode_batch([Record(b"\xff", "k", {"a": b"\xfe"}, 5), Record("x")]))
+    http_cluster.twin.create("copies", 1)
+    printed = consume(http_cluster, capfdbinary, "logs", "--from-beginning", "--json")
+    given(monkeypatch, b"\n".join(printed))
+    assert produce(http_cluster, "copies", "--json", "--quiet") == 0
+    copies = http_cluster.twin.topics["copies"][0].records
+    assert [one[:3] for one in copies] == [one[:3] for one in partition.records]
+
+
+@pytest.mark.parametrize("wrong", [b"no json", b"[]", b'{"value": 1}'])
+def test_a_line_that_describes_nothing_is_named(
+    http_cluster: HttpCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    wrong: bytes,
+) -> None:
+    http_cluster.twin.create("logs", 1)
+    given(monkeypatch, b'{"value": "a"}\n{"value": "b"}\n' + wrong)
+    assert produce(http_cluster, "logs", "--json", "--batch", "2") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "myqueue: 2 messages or more sent before this"
+    assert second.startswith("myqueue: INVALID_REQUEST: message 3: ")
 
 
 def test_the_standard_input_is_the_default(
     http_cluster: HttpCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"".join(b"%d\n" % number for number in range(2_500))
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(data))))
+    given(monkeypatch, data)
     http_cluster.twin.create("logs", 2)
     assert produce(http_cluster, "logs", "--partition", "1", "--batch", "1000") == 0
     partition = http_cluster.twin.topics["logs"][1]
@@ -109,24 +198,16 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar_and_a_summary(
     http_cluster: HttpCluster, lines: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    http_cluster.twin.create("logs", 1)
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     assert produce(http_cluster, "logs", str(lines)) == 0
-    assert "5 messages" in terminal.getvalue()
+    assert "4 messages  [" in terminal.getvalue()
+    assert terminal.getvalue().endswith("5 messages sent\n")
     quiet = Terminal()
     monkeypatch.setattr("sys.stderr", quiet)
     assert produce(http_cluster, "logs", str(lines), "--quiet") == 0
     assert quiet.getvalue() == ""
-
-
-def test_without_rich_there_is_no_bar(
-    http_cluster: HttpCluster, lines: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    assert produce(http_cluster, "logs", str(lines)) == 0
-    assert terminal.getvalue() == "5 messages sent\n"
 
 
 def test_lines_are_cut_by_number_and_bytes() -> None:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from myqueue.cli import progress
 from myqueue.cli.progress import progress_bar
 
 
@@ -15,6 +16,7 @@ class Terminal(io.StringIO):
 
 def shown(monkeypatch: pytest.MonkeyPatch, terminal: io.StringIO, *, quiet: bool) -> str:
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "PAUSE_S", 0.0)
     with progress_bar(quiet=quiet) as show:
         show(messages=1, completed=1, total=2)
         show(messages=2, completed=2)
@@ -24,7 +26,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, terminal: io.StringIO, *, quiet: bool
 def test_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, Terminal(), quiet=False)
     assert "2 messages" in text
-    assert "2/2" in text
+    assert f"[{'=' * 15}{' ' * 15}] 1/2" in text
+    assert f"[{'=' * 30}] 2/2" in text
 
 
 @pytest.mark.parametrize(("terminal", "quiet"), [(Terminal(), True), (io.StringIO(), False)])
@@ -34,6 +37,11 @@ def test_nothing_is_drawn_quietly_or_into_a_pipe(
     assert shown(monkeypatch, terminal, quiet=quiet) == ""
 
 
-def test_nothing_is_drawn_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
-    assert shown(monkeypatch, Terminal(), quiet=False) == ""
+def test_bytes_have_units_and_a_total_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar(quiet=False, in_bytes=True) as show:
+        show(messages=1_000, completed=3 << 20)
+    assert "1,000 messages  3.0 MiB  " in terminal.getvalue()
+    assert "[" not in terminal.getvalue().replace("\033[K", "")
+    assert terminal.getvalue().endswith("\r\033[K")

@@ -50,7 +50,7 @@ def test_following_goes_on_with_new_messages(
 
     printed: list[list[str]] = []
 
-    def print_messages(messages: list[object], *, as_json: bool) -> None:
+    def print_messages(messages: list[object], _: object) -> None:
         printed.append([str(one) for one in messages])
         if len(printed) == 1:
             with Producer("logs", queue.address) as producer:
