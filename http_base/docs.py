@@ -29,9 +29,17 @@ if TYPE_CHECKING:
 
 @cache
 def _schema_view() -> Callable[[HttpRequest], HttpResponseBase]:
+    from drf_spectacular import renderers
     from drf_spectacular.views import SpectacularAPIView
 
-    view: Callable[[HttpRequest], HttpResponseBase] = SpectacularAPIView.as_view()
+    view: Callable[[HttpRequest], HttpResponseBase] = SpectacularAPIView.as_view(
+        renderer_classes=[
+            renderers.OpenApiJsonRenderer2,  # first: browsers show it, and store what they do not
+            renderers.OpenApiJsonRenderer,
+            renderers.OpenApiYamlRenderer,
+            renderers.OpenApiYamlRenderer2,
+        ]
+    )
     return view
 
 

@@ -16,6 +16,12 @@ async def test_documentation_is_given_again_and_again(hot_app, path, accept, con
         assert content in answer.body
 
 
+async def test_browser_shows_the_description_and_does_not_store_it(hot_app):
+    answer = await call(hot_app, "GET", "/schema", headers={"accept": "text/html,*/*;q=0.8"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-disposition"].startswith("inline")
+
+
 async def test_documentation_is_only_read(hot_app):
     answer = await call(hot_app, "POST", "/schema", headers={"accept": "application/json"})
     assert (answer.status, answer.json["code"]) == (405, "METHOD_NOT_ALLOWED")
