@@ -15,6 +15,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 
 from http_base.apidoc import ApiDoc, doc_of, sample_of
 from myqueue.contract.answers import Failure
+from myqueue.contract.errors import Overloaded
 from myqueue.contract.group_inputs import GroupName
 from myqueue.contract.inputs import (
     BATCH,
@@ -36,6 +37,7 @@ _REF = "#/components/schemas/{name}"
 _DEPRECATED = (
     "Kept for older programs: a GET may be repeated or cached on the way. Use {instead}.\n\n"
 )
+_FAILURE = Overloaded("64 calls wait at this broker already", retry_after_ms=100)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PATH_TYPES: dict[str, Any] = {
     "topic": TopicName,
@@ -135,9 +137,10 @@ class StructSchema(AutoSchema):
 
     def _responses(self, doc: ApiDoc) -> dict[str, Any]:
         failure = {"schema": self._register_all([Failure])}
+        shown = {JSON: {**failure, "example": _FAILURE.to_body()}, MSGPACK: failure}
         return {
             str(doc.status): {"description": "success", "content": self._success(doc)},
-            "default": {"description": "failure", "content": {JSON: failure, MSGPACK: failure}},
+            "default": {"description": "failure", "content": shown},
         }
 
     def _success(self, doc: ApiDoc) -> dict[str, Any]:

@@ -18,7 +18,7 @@ async def test_browser_gets_a_page_with_a_filled_form(hot_app):
     assert answer.headers["content-type"].startswith("text/html")
     assert "user 17 logged in" in page
     assert 'name="offset"' in page
-    assert "– queuesite</title>" in page
+    assert " queuesite</title>" in page
     assert "Django REST framework" not in page
 
 

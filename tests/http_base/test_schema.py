@@ -42,7 +42,13 @@ async def test_path_parameters_and_status_are_described(document):
 
 async def test_failures_have_one_shape(document):
     assert document["paths"]["/echo"]["post"]["responses"]["default"]["content"][protocol.JSON] == {
-        "schema": {"$ref": "#/components/schemas/Failure"}
+        "schema": {"$ref": "#/components/schemas/Failure"},
+        "example": {
+            "status": "failure",
+            "code": "OVERLOADED",
+            "message": "64 calls wait at this broker already",
+            "retry_after_ms": 100,
+        },
     }
 
 

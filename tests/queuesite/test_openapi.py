@@ -97,6 +97,7 @@ def test_every_success_is_described(document):
 def test_every_example_fits_its_schema(document):
     for path, method, operation in operations(document):
         contents = [success_of(operation), operation.get("requestBody", {}).get("content", {})]
+        contents.append(operation["responses"]["default"]["content"])
         for content in contents:
             if "example" in content.get(JSON, {}):
                 errors = resolver(document, content[JSON]["schema"]).iter_errors(
