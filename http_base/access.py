@@ -58,6 +58,8 @@ class Need:
     """A right to the topics of the call that suffices as well; `ANY_RIGHT` for any of them."""
     is_anywhere: bool = False
     """True where a right to whatever topic suffices: the call names none."""
+    is_always: bool = False
+    """True where it is asked for with `AUTH=off` too."""
 
     @property
     def words(self) -> str:
@@ -82,6 +84,8 @@ CLUSTER = Need(is_cluster=True)
 VIEW = Need(role=Role.VIEWER)
 OPERATE = Need(role=Role.OPERATOR)
 ADMINISTER = Need(role=Role.ADMINISTRATOR)
+GIVE_ACCESS = Need(role=Role.ADMINISTRATOR, is_always=True)
+"""What is given while nobody has to be known would still be there when everybody has to."""
 PRODUCING = Need(right=PRODUCE)
 CONSUMING = Need(right=CONSUME)
 CONSUMING_ANYTHING = Need(right=CONSUME, is_anywhere=True)

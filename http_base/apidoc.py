@@ -61,6 +61,9 @@ _SAMPLES: dict[str, Any] = {
     "start": "earliest",
     "draining": False,
     "broker_id": 4,
+    "token_name": "ci",
+    "name": "ci",
+    "owner": "admin",
     "broker_address": "http://127.0.0.1:8009",
     "type": 0,
     "key": 1,
@@ -145,7 +148,7 @@ class ApiDoc:
             return []
         schemes = (self.token,) if self.token else (API_TOKEN, SESSION)
         ways: list[dict[str, list[str]]] = [{scheme: []} for scheme in (*schemes, CLUSTER_TOKEN)]
-        return [*ways, {}]
+        return ways if self.access.is_always else [*ways, {}]
 
     @property
     def example(self) -> dict[str, Any]:

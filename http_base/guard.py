@@ -338,14 +338,16 @@ def judge(
     *,
     request: HttpRequest | None = None,
 ) -> Caller | None:
-    """Do what the guard's `judge` does; with `QUEUE_AUTH=off` keep the cluster's own calls alone.
+    """Do what the guard's `judge` does; with `QUEUE_AUTH=off` for calls that always need a caller.
+
+    The cluster's own calls stay its own all the same.
 
     Raises: what `Guard.judge` raises.
     """
     need = KNOWN if doc is None else doc.access
     if need.is_open:
         return None
-    if is_on():
+    if is_on() or need.is_always:
         return current().judge(call, doc, parts, request=request)
     if need.is_cluster:
         require_cluster(call)

@@ -440,11 +440,7 @@ class ApiTokenAdmin(PrimaryAlone, TellsEvents, ModelAdmin):  # type: ignore[type
     @admin.display(description="state")
     def state(self, token: ApiToken) -> str:
         """Return whether it is taken, in a word."""
-        if token.revoked_at is not None:
-            return "revoked"
-        if token.expires_at is not None and token.expires_at <= timezone.now():
-            return "expired"
-        return "active" if token.owner.is_active else "dead"
+        return token.state
 
     @admin.action(description="Revoke for good", permissions=["change"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:

@@ -237,6 +237,101 @@ class BrokerStays(Success, frozen=True):
     draining: bool
 
 
+class BrokerHandedOver(Success, frozen=True):
+    """Leaders on a broker were asked to hand over to others; `agreed` of `asked` did."""
+
+    message: str
+    broker_id: int
+    agreed: int
+    asked: int
+
+
+class RightsGiven(AnswerPart, frozen=True):
+    """Rights to the topics that a pattern names."""
+
+    pattern: str
+    rights: list[Literal["produce", "consume", "manage"]]
+
+
+class TokenFacts(AnswerPart, frozen=True):
+    """An API token; of a `dead` one the owner is not active."""
+
+    name: str
+    owner: str
+    role: Literal["none", "viewer", "operator", "administrator"]
+    rights: list[RightsGiven]
+    state: Literal["active", "expired", "revoked", "dead"]
+    created_at: Milliseconds
+    expires_at: Milliseconds | None
+    last_used: Milliseconds | None
+
+
+class TokenList(SuccessPage, frozen=True):
+    """API tokens, without their texts."""
+
+    tokens: list[TokenFacts]
+
+
+class TokenCreated(Success, frozen=True):
+    """An API token was made; nobody can ask for its text, `token`, again."""
+
+    message: str
+    name: str
+    owner: str
+    token: str
+
+    @property
+    def token_name(self) -> str:
+        """Its name, as events are about it."""
+        return self.name
+
+
+class TokenRevoked(Success, frozen=True):
+    """An API token is ended for good."""
+
+    message: str
+    name: str
+
+
+class LettersOf(AnswerPart, frozen=True):
+    """The dead letters of a group of workers in a topic.
+
+    `left` were not sent back yet; null when not all partitions say.
+    """
+
+    group: str
+    topic: str
+    dead_letter_topic: str
+    left: int | None
+
+
+class DeadLettersList(SuccessPage, frozen=True):
+    """Where dead letters are; `silent_brokers` did not answer: what they lead may be missing."""
+
+    dead_letters: list[LettersOf]
+    silent_brokers: list[int]
+
+
+class DeadLetter(Message, frozen=True, kw_only=True):
+    """A dead letter, and where its message died; null is what it does not say."""
+
+    died_topic: str | None
+    died_partition: int | None
+    died_offset: int | None
+    died_group: str | None
+    deliveries: int | None
+
+
+class DeadLettersShown(Success, frozen=True):
+    """The oldest dead letters that were not sent back; `silent_partitions` did not answer."""
+
+    topic: str
+    dead_letter_topic: str
+    left: int | None
+    letters: list[DeadLetter]
+    silent_partitions: list[int]
+
+
 class Registered(Success, frozen=True):
     """Base of registrations; brokers ask the client for `token`."""
 

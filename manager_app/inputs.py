@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import FromZero, PartitionIndexes
@@ -37,6 +37,8 @@ REBALANCE_BYTES_MIN = 1 << 10
 REDRIVE_MAX = 1_000
 """Dead letters that one call sends back."""
 REDRIVE_TIMEOUT_MS = 30_000
+LETTERS_MAX = 50
+"""Dead letters that one look shows."""
 
 
 class TopicsQuery(Page, frozen=True):
@@ -156,6 +158,57 @@ class TopicRedrive(Input, frozen=True):
     """Where they are; the topic's name with `.dead` when left out."""
     max_messages: Annotated[int, bounded(1, REDRIVE_MAX)] = REDRIVE_MAX
     timeout_ms: TimeoutMs = REDRIVE_TIMEOUT_MS
+
+
+class DeadLettersQuery(Page, frozen=True):
+    """GET /dead-letters; `after` is the group and the topic of a row."""
+
+    after: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]{0,512}$")] = ""
+    group: NamePart = ""
+    """Of workers; empty: of all."""
+    topic: NamePart = ""
+    """In which they died; empty: in all."""
+
+
+class LettersQuery(Input, frozen=True):
+    """GET /topics/{topic}/dead-letters: the oldest that were not sent back."""
+
+    dead_letter_topic: TopicName | None = None
+    """Where they are; the topic's name with `.dead` when left out."""
+    max_messages: Annotated[int, bounded(1, LETTERS_MAX)] = 10
+
+
+class TokensQuery(Page, frozen=True):
+    """GET /tokens."""
+
+    after: AfterId = ""
+
+
+class RightsAsked(Input, frozen=True):
+    """Rights of an API token to the topics that a pattern names."""
+
+    pattern: Annotated[str, Meta(pattern=r"^([A-Za-z0-9._-]{1,249}|[A-Za-z0-9._-]{0,248}\*)$")]
+    """A topic's name, or the beginning of one before a `*`."""
+    rights: Annotated[
+        list[Annotated[Literal["produce", "consume", "manage"], stated(type="string")]],
+        Meta(min_length=1, max_length=3),
+    ]
+
+
+class TokenCreate(Input, frozen=True):
+    """POST /tokens."""
+
+    name: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+    """Tells people what it is for; no other token has it, or had it."""
+    owner: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,150}$")]
+    """The user who answers for it."""
+    role: Annotated[
+        Literal["none", "viewer", "operator", "administrator"], stated(type="string")
+    ] = "none"
+    """What it may do with what is not of one topic: at most what its owner may."""
+    rights: Annotated[list[RightsAsked], Meta(max_length=100)] = field(default_factory=list)
+    expires_at: Annotated[int, bounded(0, EVENT_MS_MAX)] | None = None
+    """Milliseconds since 1970: when it ends by itself; never when left out."""
 
 
 class LossAccept(Input, frozen=True):

@@ -6,12 +6,13 @@ PostgreSQL, AUTOINCREMENT on SQLite. Order is the order of the ids, so it surviv
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from http_base.access import Role
 from manager_app.placement.repair_rules import MemberRole
@@ -551,6 +552,9 @@ class Event(models.Model):
         return [(kind, name) for kind, _, name in (line.partition(":") for line in lines)]
 
 
+TokenState = Literal["active", "expired", "revoked", "dead"]
+
+
 class ApiToken(models.Model):
     """What a program shows to be known; the token itself is shown once and stored nowhere."""
 
@@ -590,6 +594,15 @@ class ApiToken(models.Model):
     def __str__(self) -> str:
         """Return its name."""
         return self.name
+
+    @property
+    def state(self) -> TokenState:
+        """Whether it is taken, in a word; dead: its owner is not active."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            return "expired"
+        return "active" if self.owner.is_active else "dead"
 
 
 TOPIC_PATTERN = r"^([A-Za-z0-9._-]{1,249}|[A-Za-z0-9._-]{0,248}\*)\Z"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, F, OuterRef, Q, Subquery, Value
+from django.db.models import Count, F, OuterRef, Prefetch, Q, Subquery, Value
 from django.db.models.functions import Coalesce, Collate, Left, StrIndex
 from django.db.models.lookups import Exact, GreaterThan
 
@@ -32,6 +32,7 @@ from manager_app.metadata import (
 from manager_app.models import (
     ID_MAX,
     INTEGER_ID_MAX,
+    ApiToken,
     Broker,
     BrokerState,
     ClientState,
@@ -45,6 +46,7 @@ from manager_app.models import (
     Producer,
     Replica,
     ReplicaState,
+    TokenRight,
     Topic,
 )
 from manager_app.placement import eligible_brokers
@@ -73,7 +75,14 @@ if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
 
     from http_base.cluster import ReplicaReport
-    from manager_app.inputs import BrokersQuery, ClientsQuery, EventsQuery, GroupsQuery, TopicsQuery
+    from manager_app.inputs import (
+        BrokersQuery,
+        ClientsQuery,
+        EventsQuery,
+        GroupsQuery,
+        TokensQuery,
+        TopicsQuery,
+    )
 
 ClientKind = Literal["producer", "consumer"]
 
@@ -502,6 +511,14 @@ def clients_list(kind: ClientKind, asked: ClientsQuery) -> Page[ClientRow]:
     return page_of(found, asked.limit, itemgetter(0)).map(
         lambda row: ClientRow(ClientKey(kind, row[0]), *row[1:])
     )
+
+
+def tokens_list(asked: TokensQuery) -> Page[ApiToken]:
+    """Return API tokens by id, with owners and rights loaded."""
+    rows = ApiToken.objects.filter(pk__gt=asked.after_id).order_by("pk").select_related("owner")
+    rights = Prefetch("rights", TokenRight.objects.order_by("pattern"))
+    found = rows.prefetch_related(rights)[: asked.limit + 1]
+    return page_of(found, asked.limit, lambda token: token.pk)
 
 
 def clients_revoked(kind: ClientKind) -> list[int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import path
 
-from manager_app.apis.brokers import BrokerApi, BrokerHeartbeatApi, BrokersApi
+from manager_app.apis.brokers import BrokerApi, BrokerHeartbeatApi, BrokersApi, HandOverApi
 from manager_app.apis.clients import (
     ConsumerApi,
     ConsumerRegisterApi,
@@ -15,6 +15,7 @@ from manager_app.apis.clients import (
     ProducerRegisterApi,
     ProducersApi,
 )
+from manager_app.apis.dead_letters import DeadLettersApi, LettersApi
 from manager_app.apis.door import door
 from manager_app.apis.events import EventsApi
 from manager_app.apis.groups import (
@@ -45,6 +46,7 @@ from manager_app.apis.status import (
     PassedHeartbeatsApi,
     ReadinessApi,
 )
+from manager_app.apis.tokens import TokenApi, TokensApi
 from manager_app.apis.topics import PurgeApi, RedriveApi, TopicApi, TopicsApi
 
 if TYPE_CHECKING:
@@ -79,10 +81,15 @@ urlpatterns = [
     path("topics/<str:topic>", TopicApi.as_view()),
     path("topics/<str:topic>/purge", PurgeApi.as_view()),
     path("topics/<str:topic>/redrive", RedriveApi.as_view()),
+    path("topics/<str:topic>/dead-letters", LettersApi.as_view()),
     path("topics/<str:topic>/partitions/<int:partition>/loss", LossApi.as_view()),
     path("brokers", BrokersApi.as_view()),
     path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),
     path("brokers/<int:broker_id>", BrokerApi.as_view()),
+    path("brokers/<int:broker_id>/hand-over", HandOverApi.as_view()),
+    path("dead-letters", DeadLettersApi.as_view()),
+    path("tokens", TokensApi.as_view()),
+    path("tokens/<path:token_name>", TokenApi.as_view()),
     path("events", EventsApi.as_view()),
     path("rebalance", RebalanceApi.as_view()),
     path("producer/register", ProducerRegisterApi.as_view()),

@@ -10,6 +10,7 @@ from http_base.cluster import BrokerOrders, BrokerReport
 from manager_app import selectors
 from manager_app.answers import (
     BrokerAdded,
+    BrokerHandedOver,
     BrokerLeaving,
     BrokerList,
     BrokerStays,
@@ -152,6 +153,39 @@ class BrokerApi(ManagerView):
 
 REPORT_BYTES_MAX = 64 << 20
 """Longest report: about 130,000 replicas."""
+
+
+class HandOverApi(ManagerView):
+    """What one broker leads."""
+
+    acts: ClassVar = {"POST": operates("leaderships handed over")}
+
+    @describe(
+        summary="Have other brokers lead what one leads",
+        access=OPERATE,
+        answer=BrokerHandedOver(
+            message="12 of 12 leaderships of broker 4 handed over",
+            broker_id=4,
+            agreed=12,
+            asked=12,
+        ),
+        tags=["brokers"],
+    )
+    def post(self, request: ApiRequest, broker_id: int) -> Response:
+        """Ask its leaders to hand over to others, before it is restarted; 200 at a time.
+
+        It gets leaderships again some minutes later, unless it is drained or stopped.
+        """
+        self.read(request, Nothing)
+        agreed, asked = leaving.hand_over(self.runtime, broker_id)
+        return self.respond(
+            BrokerHandedOver(
+                message=f"{agreed} of {asked} leaderships of broker {broker_id} handed over",
+                broker_id=broker_id,
+                agreed=agreed,
+                asked=asked,
+            )
+        )
 
 
 class BrokerHeartbeatApi(ManagerView):

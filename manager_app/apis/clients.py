@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from http_base import guard
-from http_base.access import CONSUMING, KNOWN, PRODUCING, VIEW
+from http_base.access import ADMINISTER, CONSUMING, PRODUCING, VIEW, is_api_token
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, describe
 from http_base.calls import bearer_token, is_cluster
+from http_base.tokens import bearer_of
 from manager_app import selectors
 from manager_app.answers import (
     ClientFacts,
@@ -31,12 +32,15 @@ from manager_app.clients.registration import (
     register_producer,
 )
 from manager_app.inputs import ClientsQuery
+from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.selectors import ClientKey
+from manager_app.services.events import event_store, person_named
 from myqueue.contract.inputs import ClientForget, ConsumerRegister, ProducerRegister
 
 if TYPE_CHECKING:
     from rest_framework.response import Response
 
+    from http_base.guard import Caller
     from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientRow
@@ -107,7 +111,7 @@ class ConsumerRegisterApi(ManagerView):
 
 _forgetting = describe(
     summary="Forget a client and its state in the partitions",
-    access=KNOWN,
+    access=ADMINISTER,
     input=ClientForget,
     answer=ClientForgotten(message="producer 1 forgotten", partitions_pending=[]),
     token=CLIENT_TOKEN,
@@ -120,7 +124,11 @@ class ProducerApi(ManagerView):
 
     @_forgetting
     def delete(self, request: ApiRequest, client_id: int) -> Response:
-        """Revoke the token, drop the sequences. Needs the token, as a field or as bearer."""
+        """Revoke the token, drop the sequences.
+
+        Needs the token of the registration, as a field or as bearer, or the API token of an
+        administrator, with `AUTH=off` too.
+        """
         return _forget(self, request, ClientKey("producer", client_id))
 
 
@@ -129,7 +137,11 @@ class ConsumerApi(ManagerView):
 
     @_forgetting
     def delete(self, request: ApiRequest, client_id: int) -> Response:
-        """Revoke the token, drop the cursors. Needs the token, as a field or as bearer."""
+        """Revoke the token, drop the cursors.
+
+        Needs the token of the registration, as a field or as bearer, or the API token of an
+        administrator, with `AUTH=off` too.
+        """
         return _forget(self, request, ClientKey("consumer", client_id))
 
 
@@ -196,10 +208,26 @@ class ConsumersApi(ManagerView):
 def _forget(view: ManagerView, request: ApiRequest, key: ClientKey) -> Response:
     view.runtime.require_database()
     token = view.read(request, ClientForget).token
-    if not is_cluster(request):
+    shown = bearer_of(request.authorization)
+    administrator: Caller | None = None
+    if token is None and shown is not None and is_api_token(shown):
+        administrator = guard.current().caller_of(shown)
+        guard.require(administrator, ADMINISTER)
+    elif not is_cluster(request):
         guard.check_origin(check_owner(view.runtime, key, token or bearer_token(request)))
     pending = forget_client(view.runtime, key)
     message = f"{key.kind} {key.client_id} forgotten"
+    if administrator is not None:
+        event_store(
+            Event(
+                kind=EventKind.ACTION,
+                action="client forgotten",
+                text=message.capitalize(),
+                person=person_named(administrator),
+                origin=request.client_address,
+                outcome=EventOutcome.DONE,
+            )
+        )
     return view.respond(ClientForgotten(message=message, partitions_pending=pending))
 
 

@@ -11,15 +11,21 @@ goes back only to the topic that is asked for; letters of others are left where 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from http_base.tasks import gather_bounded
-from manager_app.answers import TopicRedriven
+from http_base.paging import page_of
+from http_base.tasks import cancel, gather_bounded, spawn
+from manager_app.answers import LettersOf, TopicRedriven
+from manager_app.browsing.filters import MessageFilter
+from manager_app.browsing.reading import ScanLimits, scan
 from manager_app.groups.offsets import Unsaid
+from manager_app.groups.standings import dead_letter_topic
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of
 from myqueue.contract.answers import (
     Appended,
@@ -45,7 +51,10 @@ from myqueue.contract.rules.dead_letters import (
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
-    from manager_app.inputs import TopicRedrive
+    from http_base.paging import Page
+    from manager_app.browsing.reading import Scan
+    from manager_app.groups.standings import Overview
+    from manager_app.inputs import DeadLettersQuery, TopicRedrive
     from manager_app.metadata import PartitionMetadata, TopicMetadata
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.answers import DeliveredMessage
@@ -66,6 +75,11 @@ CALL_TIMEOUT_MS = 5_000
 """For one call of one partition."""
 PARTITIONS_AT_ONCE = 64
 """Partitions that are asked at once how many letters they have."""
+TOPICS_AT_ONCE = 8
+"""Topics that are counted at once."""
+LOOK_LIMITS = ScanLimits(messages=2_000, seconds=1.5)
+LOOK_LIMIT_S = 30.0
+"""For a look, or for counting a page of topics; their own limits are shorter."""
 
 
 async def redrive(
@@ -86,7 +100,14 @@ async def redrive(
         QueueError: none went back, and why.
     """
     letters = await runtime.find_topic(asked.dead_letter_topic or topic.name + DEAD_LETTER_SUFFIX)
-    run = _Run(runtime, topic, letters, asked.max_messages, deadline_of(asked.timeout_ms))
+    run = _Run(
+        runtime,
+        topic,
+        letters,
+        max_messages=asked.max_messages,
+        deadline_s=deadline_of(asked.timeout_ms),
+        is_alone=await _is_alone(runtime, letters.name),
+    )
     try:
         for partition in letters.partitions:
             await run.empty(partition)
@@ -128,6 +149,76 @@ async def letters_left(runtime: ManagerRuntime, letters: TopicMetadata) -> int |
     return None if None in counts else sum(one or 0 for one in counts)
 
 
+async def _is_alone(runtime: ManagerRuntime, letters: str) -> bool:
+    """Tell whether no other group can have sent letters back: `myqueue redrive --group` may."""
+    told = await runtime.standings.ask()
+    return told.is_whole and not any(
+        name != REDRIVE_GROUP and letters in topics for name, topics in told.work_groups.items()
+    )
+
+
+async def places_of_letters(
+    runtime: ManagerRuntime, told: Overview, asked: DeadLettersQuery
+) -> Page[LettersOf]:
+    """Return groups of workers with the topics that have their dead letters, and how many.
+
+    Args:
+        runtime: of this manager.
+        told: where groups are.
+        asked: which.
+    """
+    places = [
+        (group, topic, dead_letter_topic(standing))
+        for group, of in sorted(told.by_group.items())
+        for topic, standing in sorted(of.items())
+        if standing.is_workers
+        and asked.group in ("", group)
+        and asked.topic in ("", topic)
+        and f"{group}/{topic}" > asked.after
+    ]
+    topics = runtime.metadata.current.topics
+    there = sorted(
+        (f"{group}/{topic}", group, topic, letters)
+        for group, topic, letters in places
+        if letters in topics
+    )
+    page = page_of(there, asked.limit, itemgetter(0))
+    names = sorted({letters for *_, letters in page.rows})
+    counts = await gather_bounded(
+        (letters_left(runtime, topics[name]) for name in names), TOPICS_AT_ONCE
+    )
+    left = dict(zip(names, counts, strict=True))
+    return page.map(
+        lambda row: LettersOf(
+            group=row[1], topic=row[2], dead_letter_topic=row[3], left=left[row[3]]
+        )
+    )
+
+
+async def look_at(
+    runtime: ManagerRuntime, letters: TopicMetadata, *, most: int
+) -> tuple[int | None, Scan]:
+    """Return how many letters were not sent back, and the oldest of them.
+
+    Args:
+        runtime: of this manager.
+        letters: the topic with the letters.
+        most: that are returned.
+    """
+    counting = spawn("counting dead letters", letters_left(runtime, letters))
+    try:
+        said = await runtime.group_offsets.ask(REDRIVE_GROUP, [letters.name])
+        begins = {
+            place.partition: one.offset if isinstance(one, GroupOffset) else 0
+            for place, one in said.items()
+        }
+        limits = dataclasses.replace(LOOK_LIMITS, found=most)
+        found = await scan(runtime, letters, begins, wanted=MessageFilter(), limits=limits)
+        return await counting, found
+    finally:
+        await cancel([counting])
+
+
 @dataclass
 class _Run:
     """One redrive."""
@@ -137,6 +228,8 @@ class _Run:
     letters: TopicMetadata
     max_messages: int
     deadline_s: float
+    is_alone: bool
+    """False where another group may have sent letters back, which is not known here."""
     done: int = 0
     others: int = 0
     reason: str = ""
@@ -184,7 +277,8 @@ class _Run:
     async def _send_back(self, partition: PartitionMetadata, letter: DeliveredMessage) -> None:
         mark = mark_of(self.letters.name, partition.index, letter.offset)
         target = self._target(letter)
-        if letter.delivery_count == 1 or not await self._was_sent(target, letter, mark):
+        is_first = self.is_alone and letter.delivery_count == 1
+        if is_first or not await self._was_sent(target, letter, mark):
             headers = returning_headers(letter.headers, mark)
             record = Record(letter.message, letter.key, headers, letter.timestamp)
             batch = encode_batch(

@@ -27,7 +27,7 @@ EVENTS_PER_KIND_MAX = 20_000
 """Newest events of each kind that are kept: a night of elections does not push out who did what."""
 NAMED_MAX = 20
 """Topics that one event names; beyond them it is about `topic:*`."""
-OBJECTS = {"topic": "topic", "group": "group", "broker_id": "broker"}
+OBJECTS = {"topic": "topic", "group": "group", "broker_id": "broker", "token_name": "token"}
 """Part of a path, or field of an answer -> type of what it names."""
 TEXT_LENGTH_MAX = 1_000
 ACTION_LENGTH_MAX = 64

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from http_base.apidoc import CLIENT_TOKEN, INTERNAL
+from http_base.apidoc import API_TOKEN, CLIENT_TOKEN, INTERNAL
+from http_base.tokens import cluster_token
 from myqueue.contract.inputs import JSON
 from tests.cluster.processes import Cluster
 
@@ -65,12 +66,18 @@ MANAGER_ORDER = [
     ("post", "/brokers"),
     ("get", "/brokers"),
     ("patch", "/brokers/{broker_id}"),
+    ("post", "/brokers/{broker_id}/hand-over"),
     ("delete", "/brokers/{broker_id}"),
+    ("get", "/dead-letters"),
+    ("get", "/tokens"),
+    ("post", "/tokens"),
+    ("delete", "/tokens/{token_name}"),
     ("get", "/rebalance"),
     ("delete", "/rebalance"),
     ("post", "/rebalance"),
 ]
 MANAGER_END = [
+    ("get", "/topics/{topic}/dead-letters"),
     ("post", "/topics/{topic}/redrive"),
     ("post", "/topics/{topic}/purge"),
     ("delete", "/groups/{group}"),
@@ -121,6 +128,8 @@ class Presser:
         if body is not None:
             body = {name: self.learned.get(name, value) for name, value in body.items()}
         headers = {}
+        if {} not in operation["security"] and {API_TOKEN: []} in operation["security"]:
+            headers = {"Authorization": f"Bearer {self.learned['api token']}"}
         if {CLIENT_TOKEN: []} in operation["security"]:
             kind = "producer" if path.startswith("/producer") else "consumer"
             headers = {"Authorization": f"Bearer {self.learned[f'{kind} token']}"}
@@ -181,7 +190,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_every_example_of_the_docs_works_when_its_button_is_pressed(cluster: Cluster) -> None:
-    learned: dict[str, Any] = {}
+    secret = (cluster.data_dir / "cluster.secret").read_text().strip()
+    learned: dict[str, Any] = {"api token": cluster_token(secret)}
     manager = Presser(cluster.http, cluster.manager, learned)
     for method, path in MANAGER_ORDER:
         manager.press(method, path)

@@ -152,6 +152,21 @@ async def test_calls_with_the_token_of_a_registration_ask_for_who_registered(gua
     await ask(guarded, "DELETE", forget, {"token": registered["token"]})
 
 
+async def test_a_client_is_forgotten_by_an_administrator_too(guarded, settings):
+    await with_topic(guarded)
+    for auth in ("required", "off"):
+        settings.QUEUE = replace(settings.QUEUE, auth="required")
+        made = await ask(guarded, "POST", "/producer/register", {"topic": "logs"}, by="logs")
+        settings.QUEUE = replace(settings.QUEUE, auth=auth)
+        path = f"/producers/{made['producer_id']}"
+        lacking = await ask(guarded, "DELETE", path, by="maker", status=403)
+        assert lacking["missing"] == "the role administrator"
+        await ask(guarded, "DELETE", path, status=401)
+        await ask(guarded, "DELETE", path, bearer="qs_unknown", status=401)
+        assert (await ask(guarded, "DELETE", path, by="root"))["partitions_pending"] == []
+        await ask(guarded, "DELETE", path, by="root", status=404)
+
+
 async def test_what_is_revoked_counts_no_more_at_once(guarded):
     await with_topic(guarded)
     registered = await ask(guarded, "POST", "/producer/register", {"topic": "logs"}, by="logs")

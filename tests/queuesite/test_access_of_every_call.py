@@ -52,6 +52,7 @@ MAY = {
     "consume anything": ("everything", "consumes", "elsewhere", "cluster"),
     "operator or manage": ("operator", "administrator", "everything", "cluster"),
     "administrator or manage": ("administrator", "everything", "cluster"),
+    "administrator always": ("administrator", "cluster"),
     "cluster": ("cluster",),
     "client's token": CALLERS,
 }
@@ -114,6 +115,12 @@ NEEDS = {
         "POST /brokers/heartbeat": "cluster",
         "DELETE /brokers/{broker_id}": "operator",
         "PATCH /brokers/{broker_id}": "operator",
+        "POST /brokers/{broker_id}/hand-over": "operator",
+        "GET /dead-letters": "viewer",
+        "GET /topics/{topic}/dead-letters": "consume",
+        "GET /tokens": "administrator always",
+        "POST /tokens": "administrator always",
+        "DELETE /tokens/{token_name}": "administrator always",
         "GET /events": "viewer",
         "GET /rebalance": "viewer",
         "POST /rebalance": "operator",
@@ -376,14 +383,18 @@ async def test_pages_that_describe_the_calls_are_for_who_is_known(server, requir
 
 @pytest.mark.parametrize("way", ["hot paths", "django"])
 @pytest.mark.parametrize("server", SERVERS)
-async def test_without_authentication_the_calls_of_the_cluster_alone_are_kept(
-    server, way, monkeypatch, settings
+async def test_without_authentication_the_calls_of_the_cluster_and_of_tokens_alone_are_kept(
+    server, way, required, monkeypatch, settings
 ):
+    settings.QUEUE = replace(settings.QUEUE, auth="off")
     app = app_of(server, way, monkeypatch, settings)
     for name, need in NEEDS[server].items():
         for caller in ("anonymous", "nonsense"):
             status, _ = await ask(app, name, caller)
-            assert (status == 401) == (need == "cluster"), (name, caller)
+            assert (status == 401) == (need in ("cluster", "administrator always")), (name, caller)
+        if need == "administrator always":
+            assert (await ask(app, name, "operator"))[0] == 403
+            assert (await ask(app, name, "administrator"))[0] < 300
 
 
 @pytest.mark.parametrize("way", ["hot paths", "django"])

@@ -5,34 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from http_base.access import ADMINISTER, CONSUMING, OPERATE
-from http_base.tasks import cancel, spawn
 from manager_app import runtime
 from manager_app.browsing.display import summary
-from manager_app.browsing.filters import MessageFilter
-from manager_app.browsing.reading import ScanLimits, scan
 from manager_app.console.actions import Action, Asked
 from manager_app.console.formats import plural
 from manager_app.console.page import may, page
-from manager_app.groups.dead_letters import letters_left, redrive
+from manager_app.groups.dead_letters import LOOK_LIMIT_S, letters_left, look_at, redrive
 from manager_app.groups.descriptions import TOLD_LIMIT_S
 from manager_app.groups.standings import dead_letter_topic
-from manager_app.inputs import REDRIVE_MAX, REDRIVE_TIMEOUT_MS, TopicPurge, TopicRedrive
+from manager_app.inputs import (
+    LETTERS_MAX,
+    REDRIVE_MAX,
+    REDRIVE_TIMEOUT_MS,
+    TopicPurge,
+    TopicRedrive,
+)
 from manager_app.proxy.purge import purge
-from myqueue.contract.answers import GroupOffset
 from myqueue.contract.errors import GroupNotFound, TopicDoesNotExist
-from myqueue.contract.rules.dead_letters import REDRIVE_GROUP, death_of
+from myqueue.contract.rules.dead_letters import death_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from manager_app.browsing.lanes import FoundMessage
-    from manager_app.metadata import TopicMetadata
     from manager_app.runtime import ManagerRuntime
 
-LETTERS_SHOWN_MAX = 50
-PEEK_LIMITS = ScanLimits(found=LETTERS_SHOWN_MAX, messages=2_000, seconds=1.5)
-PEEK_LIMIT_S = 30.0
-"""For a look; its own limits are shorter."""
 VALUE_CHARACTERS_MAX = 200
 CHANGE_LIMIT_S = 60.0
 """For a redrive or a purge; their own limits are shorter."""
@@ -58,8 +55,12 @@ def dead_letters(request: HttpRequest, group: str, topic: str) -> dict[str, Any]
         found = manager.run(manager.find_topic(name), timeout_s=TOLD_LIMIT_S)
     except TopicDoesNotExist:
         return {**shown, "is_there": False}
-    look = _look(manager, found, peeks=reads)
-    shown["left"], (shown["rows"], shown["silent"]) = manager.run(look, timeout_s=PEEK_LIMIT_S)
+    if reads:
+        look = look_at(manager, found, most=LETTERS_MAX)
+        shown["left"], seen = manager.run(look, timeout_s=LOOK_LIMIT_S)
+        shown["rows"], shown["silent"] = [_row(one) for one in seen.found], sorted(seen.silent)
+    else:
+        shown["left"] = manager.run(letters_left(manager, found), timeout_s=LOOK_LIMIT_S)
     return shown
 
 
@@ -74,30 +75,6 @@ def letters_of(manager: ManagerRuntime, group: str, topic: str) -> str:
     if standing is None or not standing.is_workers:
         raise GroupNotFound(f"no workers of a group {group!r} read topic {topic!r}", field="group")
     return dead_letter_topic(standing)
-
-
-async def _look(
-    manager: ManagerRuntime, letters: TopicMetadata, *, peeks: bool
-) -> tuple[int | None, tuple[list[dict[str, Any]], list[int]]]:
-    counting = spawn("counting dead letters", letters_left(manager, letters))
-    try:
-        found = await peek(manager, letters) if peeks else ([], [])
-        return await counting, found
-    finally:
-        await cancel([counting])
-
-
-async def peek(
-    manager: ManagerRuntime, letters: TopicMetadata
-) -> tuple[list[dict[str, Any]], list[int]]:
-    """Return the oldest letters that were not sent back, and the partitions that do not answer."""
-    said = await manager.group_offsets.ask(REDRIVE_GROUP, [letters.name])
-    begins = {
-        place.partition: one.offset if isinstance(one, GroupOffset) else 0
-        for place, one in said.items()
-    }
-    look = await scan(manager, letters, begins, wanted=MessageFilter(), limits=PEEK_LIMITS)
-    return [_row(one) for one in look.found], sorted(look.silent)
 
 
 def _row(found: FoundMessage) -> dict[str, Any]:
@@ -127,7 +104,7 @@ class _LettersAction(Action):
         async def count() -> int | None:
             return await letters_left(manager, await manager.find_topic(name))
 
-        return name, manager.run(count(), timeout_s=PEEK_LIMIT_S)
+        return name, manager.run(count(), timeout_s=LOOK_LIMIT_S)
 
     def back_parts(self, asked: Asked) -> dict[str, Any]:
         """Return the topic."""

@@ -123,13 +123,7 @@ def right_of(text: str) -> TopicRight:
 
 def described(token: ApiToken) -> str:
     """Return a line about an API token."""
-    state = "active"
-    if token.revoked_at is not None:
-        state = "revoked"
-    elif token.expires_at is not None and token.expires_at <= timezone.now():
-        state = "expired"
-    elif not token.owner.is_active:
-        state = "dead: its owner is not active"
+    state = "dead: its owner is not active" if token.state == "dead" else token.state
     rights = [
         f"{one.pattern}:{','.join(right for right in RIGHTS if getattr(one, right))}"
         for one in token.rights.all()

@@ -14,7 +14,9 @@ from manager_app.urls import urlpatterns
 from myqueue.contract.errors import OUTCOME_UNKNOWN, Internal
 
 STORES_ITS_EVENT = {("GroupOffsetsApi", "PUT"), ("PurgeApi", "POST")}
-"""Calls whose services store the event before anything is changed."""
+STORES_ITS_EVENT |= {("ProducerApi", "DELETE"), ("ConsumerApi", "DELETE")}
+"""Calls whose services store the event before anything is changed; or, of clients that are
+forgotten, where it was not their own will."""
 
 
 async def events(site, **asked):

@@ -271,3 +271,15 @@ async def test_emptying_is_asked_for_with_delete_alone(site):
     assert answer["field"] == "draining"
     answer = await site.ask("PATCH", "/brokers/77", {"draining": False}, status=404)
     assert answer["code"] == "BROKER_NOT_FOUND"
+
+
+async def test_what_a_broker_leads_is_handed_over(site):
+    await site.create_topic(partitions=3)
+    for twin in site.twins.brokers:
+        await twin.report()
+    led = sum(group.leader == 1 for group in site.twins.groups.values())
+    assert led
+    told = await site.ask("POST", "/brokers/1/hand-over")
+    assert (told["broker_id"], told["agreed"], told["asked"]) == (1, led, led)
+    assert not any(group.leader == 1 for group in site.twins.groups.values())
+    await site.ask("POST", "/brokers/99/hand-over", status=404)

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from http_base.cluster import GroupStanding
 from http_base.messages import message_answer
 from manager_app.groups.dead_letters import letters_left, redrive
 from manager_app.groups.offsets import GroupOffsetCalls
+from manager_app.groups.standings import Overview
 from manager_app.inputs import TopicRedrive
 from manager_app.metadata import ClusterMetadata, PartitionMetadata, TopicMetadata
 from myqueue.contract.answers import DeliveredMessage
@@ -19,6 +21,9 @@ from myqueue.contract.rules.dead_letters import REDRIVE_GROUP
 from myqueue.contract.rules.work import Receipt, SettleKind, Work, format_receipt, parse_receipts
 from myqueue.testing.partition import MemoryPartition
 
+STANDING = GroupStanding(
+    group="g", topic="logs.dead", is_workers=True, partitions=1, lag=0, age_ms=0
+)
 KINDS = {"/messages/ack": SettleKind.ACK, "/messages/nack": SettleKind.NACK}
 
 
@@ -116,7 +121,15 @@ class Queue:
             calls=self.leaders,
             group_offsets=GroupOffsetCalls(metadata, self.leaders),
             find_topic=self.find_topic,
+            standings=SimpleNamespace(ask=self.standings),
         )
+        self.others = []
+        """Further groups that work on the dead letters."""
+        self.silent = frozenset()
+
+    async def standings(self):
+        of = {name: {"logs.dead": STANDING} for name in (REDRIVE_GROUP, *self.others)}
+        return Overview(by_group=of, silent=self.silent)
 
     async def find_topic(self, name):
         if name not in self.topics:
@@ -230,6 +243,19 @@ async def test_what_went_back_before_an_error_is_told_with_it_and_the_others_com
     queue.leaders.clock_ms += 60_000
     assert (await queue.redrive()).redriven == 1
     assert sorted(queue.back()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("known", ["another group", "a silent broker", "nothing"])
+async def test_what_another_group_sent_back_is_not_sent_again(queue, known):
+    back = {"redriven-from": "logs.dead/0/0"}
+    queue.leaders.partitions["logs", 0].append(encode_batch([Record("x"), Record("a", "k", back)]))
+    queue.bury("a", offset=0)
+    queue.bury("b", offset=0)
+    queue.others = ["mine"] if known == "another group" else []
+    queue.silent = frozenset({1} if known == "a silent broker" else ())
+    assert (await queue.redrive()).redriven == 2
+    again = [] if known != "nothing" else ["a"]
+    assert queue.back() == ["x", "a", *again, "b"]
 
 
 async def test_without_dead_letters_there_is_no_topic(queue):

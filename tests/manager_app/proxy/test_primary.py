@@ -38,6 +38,9 @@ WRITES = [
     ("PUT", "/groups/g/offsets", {"topic": "logs", "to": "earliest"}),
     ("POST", "/rebalance", {"paused": True}),
     ("DELETE", "/rebalance", {}),
+    ("POST", "/brokers/1/hand-over", {}),
+    ("POST", "/tokens", {"name": "ci", "owner": "ada"}),
+    ("DELETE", "/tokens/ci", {}),
     ("GET", "/health?type=2&key=1", None),
 ]
 
