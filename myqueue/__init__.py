@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # Type checkers, editors and the reference of the documentation do not run `__getattr__`.
+    from myqueue.aio_client import AsyncClient as AsyncClient
     from myqueue.client import Client as Client
     from myqueue.config import ClientConfig as ClientConfig
     from myqueue.consumer.aio import AsyncConsumer as AsyncConsumer
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from myqueue.older import MyProducer as MyProducer
     from myqueue.producer.aio import AsyncProducer as AsyncProducer
     from myqueue.producer.producer import Producer as Producer
+    from myqueue.results import DeadLetter as DeadLetter
     from myqueue.results import Delivered as Delivered
     from myqueue.results import DeliveredBatch as DeliveredBatch
     from myqueue.results import Delivery as Delivery
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from myqueue.worker.worker import Worker as Worker
 
 _NAMES = {
+    "myqueue.aio_client": "AsyncClient",
     "myqueue.client": "Client",
     "myqueue.config": "ClientConfig",
     "myqueue.consumer.aio": "AsyncConsumer",
@@ -88,7 +91,7 @@ _NAMES = {
     "myqueue.producer.aio": "AsyncProducer",
     "myqueue.producer.producer": "Producer",
     "myqueue.results": (
-        "Delivered DeliveredBatch Delivery Fetched Lag Message Registration Settlement"
+        "DeadLetter Delivered DeliveredBatch Delivery Fetched Lag Message Registration Settlement"
     ),
     "myqueue.worker.aio": "AsyncWorker",
     "myqueue.worker.worker": "Worker",

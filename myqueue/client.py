@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 from myqueue.config import ClientConfig
 from myqueue.contract.errors import TopicDoesNotExist
 from myqueue.contract.inputs import bounded, checked
-from myqueue.transport.administration import Administration
 from myqueue.transport.blocking import Transport
 from myqueue.transport.clock import Clock
+from myqueue.transport.operations import Operations
 from myqueue.transport.settings import (
     FURTHER_NAMES,
     Address,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MessagesRedriven = Annotated[int, bounded(1)]
 
 
-class Client(Administration):
-    """Creates, lists, describes and deletes topics; lists and adds brokers.
+class Client(Operations):
+    """Creates, lists, describes, changes, purges and deletes topics; what operators do.
 
     A call whose answer is lost is repeated. When the repetition is then refused because it was done
     already (TopicAlreadyExists, TopicDoesNotExist), the error's `outcome_known` is False: this very
@@ -85,7 +85,8 @@ class Client(Administration):
 
         Args:
             topic: the topic whose messages died.
-            group: runs of the same group share the work.
+            group: runs of the same group share the work. What another group sent back is looked
+                for in the topic first, which takes longer, and is not sent again.
             dead_letter_topic: where they are; the topic's name with `.dead` when left out.
             max_messages: most messages to send back; None for all.
 

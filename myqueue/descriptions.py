@@ -227,3 +227,124 @@ class GroupReset(Description):
     dry_run: bool
     members: int
     partitions: list[OffsetMove]
+
+
+class PurgedPartition(Description):
+    """What a purge did in a partition; None is what is not known, and `reason` says why."""
+
+    partition: int
+    log_start_offset: int | None
+    removed: int | None
+    reason: str | None
+
+
+class TopicPurge(Description):
+    """Messages that were deleted from a topic; `removed` counts those that are known of."""
+
+    topic: str
+    removed: int
+    partitions: list[PurgedPartition]
+
+
+class BrokerLeaving(Description):
+    """A broker that is being emptied; without `replicas` it is removed already."""
+
+    broker_id: int
+    replicas: int
+    message: str
+
+
+class BrokerStaying(Description):
+    """A broker that is not emptied any more."""
+
+    broker_id: int
+    draining: bool
+    message: str
+
+
+class HandOver(Description):
+    """Leaderships that went to other brokers: `agreed` of those that were `asked`."""
+
+    broker_id: int
+    agreed: int
+    asked: int
+    message: str
+
+
+class RunningMove(Description):
+    """A replica that is copied to another broker; sizes are as last reported."""
+
+    topic: str
+    partition: int
+    source: int
+    target: int
+    size_bytes: int
+    copied_bytes: int
+
+
+class PlannedMove(Description):
+    """A replica that will be moved."""
+
+    topic: str
+    partition: int
+    source: int
+    target: int
+    size_bytes: int
+
+
+class RebalanceDescription(Description):
+    """What is moved so that brokers hold as many replicas each; `plan` names 100 moves at most."""
+
+    state: Literal["on", "paused", "off"]
+    bytes_per_second: int
+    repairs: int
+    running: list[RunningMove]
+    moves_left: int
+    bytes_left: int
+    seconds_left: float
+    plan: list[PlannedMove]
+
+
+class DeadLettersDescription(Description):
+    """Where the dead letters of a group of workers in a topic are.
+
+    `left` were not sent back yet; None when not all partitions say.
+    """
+
+    group: str
+    topic: str
+    dead_letter_topic: str
+    left: int | None
+
+
+class RightsDescription(Description):
+    """Rights to the topics that a pattern names: a name, or the beginning of one before a `*`."""
+
+    pattern: str
+    rights: list[Literal["produce", "consume", "manage"]]
+
+
+class TokenDescription(Description):
+    """An API token, without its text; times are milliseconds since 1970."""
+
+    name: str
+    owner: str
+    role: Literal["none", "viewer", "operator", "administrator"]
+    rights: list[RightsDescription]
+    state: Literal["active", "expired", "revoked", "dead"]
+    created_at: int
+    expires_at: int | None
+    last_used: int | None
+
+
+class CreatedToken(Description):
+    """An API token that was made; nobody can ask for its text, `token`, again."""
+
+    name: str
+    owner: str
+    token: str
+    message: str
+
+    def __repr__(self) -> str:
+        """Return what was told, without the token."""
+        return f"{type(self).__name__}({ {**self, 'token': '...'} })"

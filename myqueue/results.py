@@ -93,6 +93,17 @@ class Delivery(Message, frozen=True, gc=False):
     """How often the message was delivered by now, from 1."""
 
 
+class DeadLetter(Message, frozen=True, gc=False):
+    """A message that workers gave up, and where it died; None is what it does not say."""
+
+    died_topic: str | None = None
+    died_partition: int | None = None
+    died_offset: int | None = None
+    died_group: str | None = None
+    deliveries: int | None = None
+    """How often it was delivered before it died."""
+
+
 class Settlement(NamedTuple):
     """The outcome of one delivery that was acked, nacked or extended."""
 

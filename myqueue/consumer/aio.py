@@ -9,7 +9,7 @@ from myqueue.consumer.options import AnyCore, ConsumerOptions, make_core
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
 from myqueue.group.core import grouped
-from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_client_base import AsyncClientBase
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.settings import Address, one_address, with_token
 from myqueue.transport.topic_names import Several, older_key, topic_names
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class AsyncConsumer(AsyncClient[AnyCore]):
+class AsyncConsumer(AsyncClientBase[AnyCore]):
     """Reads messages; a cursor per partition, kept by the cluster, moves with each pop.
 
         async with AsyncConsumer("logs", "http://127.0.0.1:8000") as consumer:

@@ -13,7 +13,7 @@ from myqueue.producer.core import ProducerCore, first_failure
 from myqueue.producer.options import PRODUCER_OPTIONS, ProducerOptions, serializer_of
 from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
-from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_client_base import AsyncClientBase
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.settings import Address, one_address, refuse_unknown, with_token
 from myqueue.transport.topic_names import Several, older_key, topic_names
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class AsyncProducer(AsyncClient[ProducerCore]):
+class AsyncProducer(AsyncClientBase[ProducerCore]):
     """Sends messages; each is acknowledged when it is durable on a quorum of disks.
 
     Every message is delivered exactly once, also when answers are lost and leaders change: batches

@@ -138,8 +138,15 @@ class MemoryGroups:
 
     def _list(self, request: Request) -> dict[str, Any]:
         of_workers = {name for _, _, one in self._partitions() for name in one.works}
-        names = sorted(of_workers.union(self.by_name))
-        if not (request.query or {}).get("detail"):
+        asked = request.query or {}
+        kind, topic = asked.get("kind"), asked.get("topic")
+        names = [
+            name
+            for name in sorted(of_workers.union(self.by_name))
+            if kind in (None, "workers" if name in of_workers else "consumers")
+            and (not topic or topic in self._figures(name)["topics"])
+        ]
+        if not asked.get("detail"):
             return {"groups": names}
         states = {name: self.by_name.get(name, MemoryGroup()).state for name in names}
         rows = [

@@ -142,7 +142,7 @@ class Administration:
         Raises:
             TopicDoesNotExist: there is none.
         """
-        return TopicDescription.of(self._call("GET", _topic_path(topic)))
+        return TopicDescription.of(self._call("GET", topic_path(topic)))
 
     def update_topic(self, /, topic: str, **settings: Unpack[TopicChanges]) -> TopicDescription:
         """Change `number_of_partitions` (only upward), `retention` or `retention_bytes`.
@@ -154,7 +154,7 @@ class Administration:
         if "retention" in fields:
             seconds = fields.pop("retention")
             fields["retention_ms"] = None if seconds is None else milliseconds("retention", seconds)
-        answer = self._call("PATCH", _topic_path(topic), fields, keep_none=True)
+        answer = self._call("PATCH", topic_path(topic), fields, keep_none=True)
         return TopicDescription.of(answer)
 
     def delete_topic(self, topic: str) -> None:
@@ -163,7 +163,7 @@ class Administration:
         Raises:
             TopicDoesNotExist: there is none.
         """
-        self._call("DELETE", _topic_path(topic), timeout_s=CREATION_S)
+        self._call("DELETE", topic_path(topic), timeout_s=CREATION_S)
 
     def list_brokers(self) -> list[str]:
         """Return the addresses of all brokers."""
@@ -215,9 +215,17 @@ class Administration:
         sizes = self._call("GET", path)["sizes"]
         return {int(partition): int(size) for partition, size in sizes.items()}
 
-    def list_groups(self) -> list[str]:
-        """Return the names of the groups, of consumers and of queue workers."""
-        return self._list("groups")
+    def list_groups(
+        self, *, kind: Literal["consumers", "workers"] | None = None, topic: str | None = None
+    ) -> list[str]:
+        """Return the names of the groups, of consumers and of queue workers.
+
+        Args:
+            kind: only those of one kind.
+            topic: only those that read it.
+        """
+        given = {"kind": kind, "topic": topic}
+        return self._list("groups", **{name: one for name, one in given.items() if one is not None})
 
     def describe_groups(self) -> list[GroupSummary]:
         """Return the groups, each with `kind`, `members` (a number), `topics`, and how far it is.
@@ -336,14 +344,14 @@ class Administration:
     ) -> None:
         self.close()
 
-    def _list(self, kind: str, **filters: str) -> list[Any]:
+    def _list(self, kind: str, /, **filters: str) -> list[Any]:
         """Return all rows of a list, page by page until the manager says that it has no more."""
         rows: list[Any] = []
         after: str | None = ""
         while after is not None:
             query = urlencode({**filters, "limit": MAX_PAGE, "after": after})
             answer = self._call("GET", f"/{kind}?{query}")
-            rows += answer[kind]
+            rows += answer[kind.replace("-", "_")]
             after = answer.get("next")
         return rows
 
@@ -384,5 +392,6 @@ def _for_each(names: str | Several, call: Callable[[str], T]) -> T | list[T]:
     return answers
 
 
-def _topic_path(topic: str) -> str:
+def topic_path(topic: str) -> str:
+    """Return the path of a topic."""
     return f"/topics/{quote(topic, safe='')}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from myqueue.transport.metadata import TopicView
 
 
-class AsyncClient(AsyncLifetime[Core]):
+class AsyncClientBase(AsyncLifetime[Core]):
     """Base of `AsyncProducer`, `AsyncConsumer` and `AsyncWorker`."""
 
     # Registrations

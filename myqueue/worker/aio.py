@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import ClientClosed, InvalidRequest
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
-from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_client_base import AsyncClientBase
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.settings import (
     Address,
@@ -49,7 +49,7 @@ class AsyncWorkerOptions(AsyncMeans, total=False):
     """Older name of `visibility`, in milliseconds."""
 
 
-class AsyncWorker(AsyncClient[WorkerCore]):
+class AsyncWorker(AsyncClientBase[WorkerCore]):
     """Receives messages for work; any number of workers of a group share every partition.
 
         async with AsyncWorker("jobs", "http://127.0.0.1:8000", group="mailers") as worker:

@@ -3,19 +3,21 @@
 A dead letter is received by a group of workers on the dead-letter topic, sent to its origin, and
 acknowledged. Whatever comes for the first time was never sent. Whatever comes again may have been
 sent by a run that was cut off in between: its origin is searched for it first, from the original
-message on. So a crash costs time and doubles nothing.
+message on. So a crash costs time and doubles nothing. Where another group works on the dead-letter
+topic too, it may have sent any of them, and all are searched for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from myqueue.contract.errors import OffsetOutOfRange
+from myqueue.contract.errors import Forbidden, OffsetOutOfRange
 from myqueue.contract.group_inputs import DEAD_LETTER_SUFFIX, MAX_DELIVERY_LIMIT
 from myqueue.contract.inputs import MAX_FETCH_BYTES
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import Record
 from myqueue.contract.rules.dead_letters import (
+    REDRIVE_GROUP,
     REDRIVEN_FROM,
     death_of,
     mark_of,
@@ -75,6 +77,8 @@ class DeadLetters(BlockingClient[WorkerCore]):
         **means: Unpack[Means],
     ) -> None:
         self._origin = topic
+        self._group = group
+        self._is_alone = True
         self._letters = dead_letter_topic or topic + DEAD_LETTER_SUFFIX
         options = WorkOptions(
             group=group, visibility_ms=VISIBILITY_MS, delivery_limit=MAX_DELIVERY_LIMIT
@@ -105,6 +109,7 @@ class DeadLetters(BlockingClient[WorkerCore]):
             for index in range(count)
         ]
         done, total = 0, sum(ends)
+        self._is_alone = self._works_alone()
         for partition, end in enumerate(ends):
             begun = False
             while max_messages is None or done < max_messages:
@@ -132,6 +137,14 @@ class DeadLetters(BlockingClient[WorkerCore]):
             self._drive(self._core.leave())
         super().close()
 
+    def _works_alone(self) -> bool:
+        """Tell whether no other group can have sent dead letters back."""
+        try:
+            groups = self.administration().list_groups(kind="workers", topic=self._letters)
+        except Forbidden:  # to send letters back one need not see groups
+            return self._group == REDRIVE_GROUP
+        return set(groups) <= {self._group}
+
     def _receive_from(self, partition: int, max_messages: int) -> list[Delivery]:
         flow = self._core.receive(max_messages, 0.0, partitions=[(self._letters, partition)])
         return sorted(self._run(flow), key=lambda letter: letter.offset)
@@ -141,7 +154,8 @@ class DeadLetters(BlockingClient[WorkerCore]):
         for letter in letters:
             by_target.setdefault(self._target(producer, letter), []).append(letter)
         for target, mine in by_target.items():
-            back = self._sent_before(target, [one for one in mine if one.delivery_count > 1])
+            doubtful = [one for one in mine if one.delivery_count > 1 or not self._is_alone]
+            back = self._sent_before(target, doubtful)
             records = [_record(letter) for letter in mine if _mark(letter) not in back]
             if records:
                 producer.produce_many(target[0], records, partition=target[1])

@@ -7,10 +7,10 @@ from tools.blocking_fronts import blocking
 SOURCE = '''"""Calls."""
 
 import asyncio
-from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_client_base import AsyncClientBase
 
 
-class AsyncProducer(AsyncClient):
+class AsyncProducer(AsyncClientBase):
     """Who waits does so by await, async or not.
 
         async with AsyncProducer("logs") as producer:

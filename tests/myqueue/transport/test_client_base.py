@@ -5,6 +5,7 @@ import pytest
 from myqueue.client import Client
 from myqueue.contract.errors import ClientClosed
 from myqueue.transport.administration import Administration
+from myqueue.transport.operations import Operations
 from tests.myqueue.conftest import World
 
 
@@ -21,7 +22,7 @@ def test_a_producer_does_what_an_administrator_does_until_it_is_closed(world: Wo
 def test_no_call_about_topics_and_groups_is_missing(world: World) -> None:
     shared = {name for name in vars(Administration) if not name.startswith("_")}
     assert shared - {"close", "restart_after_fork"} <= set(dir(world.producer("a")))
-    assert set(dir(Client)) - set(dir(Administration)) == {"redrive", "redriving"}
+    assert set(dir(Client)) - set(dir(Operations)) == {"redrive", "redriving"}
 
 
 def test_the_calls_of_an_administrator_are_told_apart_in_help(world: World) -> None:

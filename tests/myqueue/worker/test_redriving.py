@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.client import Client
-from myqueue.contract.errors import InvalidRequest, TopicDoesNotExist
+from myqueue.contract.errors import Forbidden, InvalidRequest, TopicDoesNotExist
 from myqueue.contract.records import Record, encode_batch
 from myqueue.producer.producer import Producer
 from myqueue.worker.redriving import BATCH_MESSAGES, DeadLetters, Redriven
@@ -68,6 +68,24 @@ def test_a_run_that_was_cut_off_after_sending_doubles_nothing(world: World) -> N
         world.clock.sleep(61)
         assert client.redrive("logs") == 5
     assert values(world)[1] == ["0", "1", "2", "3", "4"] * 2
+
+
+@pytest.mark.parametrize("first", ["redrive", "mine"])
+def test_what_another_group_sent_back_is_not_sent_again(world: World, first: str) -> None:
+    kill(world, 5)
+    second = {"redrive": "mine", "mine": "redrive"}[first]
+    with world.client() as client:
+        assert client.redrive("logs", group=first, max_messages=3) == 3
+        assert client.redrive("logs", group=second) == 5
+        assert client.redrive("logs", group=first) == 2
+    assert values(world)[1] == ["0", "1", "2", "3", "4"] * 2
+
+
+def test_whoever_may_not_see_groups_sends_letters_back_all_the_same(world: World) -> None:
+    kill(world, 2)
+    world.twin.fail("/groups", Forbidden("no viewer"))
+    with world.client() as client:
+        assert client.redrive("logs") == 2
 
 
 def test_what_dies_again_meanwhile_is_left_for_the_next_run(world: World) -> None:
