@@ -26,7 +26,7 @@ BROKERS = (
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module."""
-    commands.group("brokers", "List the brokers.")
+    commands.group("brokers", "Brokers: list, drain, undrain, hand-over, forget.")
     commands.add(
         "brokers list",
         list_brokers,

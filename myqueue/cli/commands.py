@@ -25,6 +25,8 @@ SHORT = {
     "create": "topics create",
     "describe": "topics describe",
     "delete": "topics delete",
+    "alter": "topics alter",
+    "purge": "topics purge",
 }
 """Further spellings: the short one of what is typed most."""
 EXAMPLES = """
@@ -42,13 +44,15 @@ EXAMPLES = """
   myqueue lag logs
   myqueue work jobs --group mailers -- sendmail -t
   myqueue redrive jobs
+  myqueue dead-letters peek jobs
+  myqueue brokers drain 3 --wait
   myqueue lag --group billing
   myqueue perf produce logs --messages 1000000
   myqueue status
   myqueue demo
 """
 EPILOG = """
-create, describe and delete are short for topics create, topics describe and topics delete.
+create, describe, alter, purge and delete are short for topics create, topics describe and so on.
 `myqueue COMMAND --help` and `myqueue help COMMAND` tell more. The manager's address comes from
 --address, else from MYQUEUE_ADDRESS, else it is http://127.0.0.1:8000. Several are separated by
 commas. Addresses with https:// are checked with the authorities of --ca, else of MYQUEUE_CA, else

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from myqueue.cli import values
 from myqueue.cli.commands import Commands
 from myqueue.cli.connection import add_yes, confirm, connect
 from myqueue.cli.output import Column, say, show_object, show_rows
 from myqueue.contract.errors import UnmovedOffsets
+
+if TYPE_CHECKING:
+    from myqueue import Client
+    from myqueue.descriptions import OffsetMove
 
 GROUPS = (
     Column("group"),
@@ -127,6 +132,7 @@ def _add_reset(commands: Commands) -> None:
         action="store_true",
         help="send the members away; they join again and go on at the new offsets",
     )
+    add_yes(parser)
 
 
 def list_groups(options: argparse.Namespace) -> None:
@@ -166,24 +172,34 @@ def delete_group(options: argparse.Namespace) -> None:
 
 
 def reset_group(options: argparse.Namespace) -> None:
-    """Move a group's offsets and print a line per partition, also when some were not moved."""
-    ways = (options.to, options.to_time, options.to_offset)
-    to = next((way for way in ways if way is not None), None)
+    """Move a group's offsets and print a line per partition, also when some were not moved.
+
+    On a terminal it is shown first, and asked for.
+    """
     with connect(options) as client:
+        if sys.stdin.isatty() and not (options.dry_run or options.yes):
+            show_rows(options, MOVES, _move(client, options, dry_run=True))
+            sys.stdout.flush()
+            confirm(options, f"Move group {options.group} in topic {options.topic} so?")
         try:
-            moved = client.reset_group(
-                options.group,
-                options.topic,
-                to=to,
-                shift=options.shift,
-                partitions=options.partitions,
-                dry_run=options.dry_run,
-                force=options.force,
-            )["partitions"]
+            moved = _move(client, options, dry_run=options.dry_run)
         except UnmovedOffsets as error:
             show_rows(options, MOVES, error.details["partitions"])
             raise
     show_rows(options, MOVES, moved)
+
+
+def _move(client: Client, options: argparse.Namespace, *, dry_run: bool) -> list[OffsetMove]:
+    ways = (options.to, options.to_time, options.to_offset)
+    return client.reset_group(
+        options.group,
+        options.topic,
+        to=next((way for way in ways if way is not None), None),
+        shift=options.shift,
+        partitions=options.partitions,
+        dry_run=dry_run,
+        force=options.force,
+    ).partitions
 
 
 def show_group_lag(options: argparse.Namespace) -> None:

@@ -12,15 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from myqueue.cli import (
+    alter,
     brokers,
+    clients,
     consume,
+    dead_letters,
     demo,
+    drain,
     groups,
     lag,
     perf,
     produce,
+    rebalance,
     status,
     tail,
+    tokens,
     topics,
     work,
 )
@@ -30,7 +36,10 @@ from myqueue.contract.http1 import CA_VARIABLE
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-SUBJECTS = (topics, produce, consume, tail, groups, lag, work, brokers, status, perf, demo)
+SUBJECTS = (
+    *(topics, alter, produce, consume, tail, groups, lag, work, dead_letters, clients),
+    *(brokers, drain, rebalance, tokens, status, perf, demo),
+)
 """Modules that add commands, in the order in which `--help` names them."""
 
 

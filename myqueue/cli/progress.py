@@ -18,7 +18,11 @@ PAUSE_S = 0.1
 
 @contextmanager
 def progress_bar(
-    *, quiet: bool, total: int | None = None, in_bytes: bool = False
+    *,
+    quiet: bool,
+    total: int | None = None,
+    in_bytes: bool = False,
+    noun: str = "messages",
 ) -> Iterator[Callable[..., object]]:
     """Draw how far it is on the standard error while the block runs.
 
@@ -28,6 +32,7 @@ def progress_bar(
         quiet: draw nothing anywhere.
         total: what `completed` will be in the end; None where that is not known.
         in_bytes: `completed` counts bytes, not messages.
+        noun: what is counted.
 
     Yields:
         A function that takes `messages`, `completed` and `total` by name and draws anew.
@@ -35,7 +40,7 @@ def progress_bar(
     if quiet or not sys.stderr.isatty():
         yield _ignore
         return
-    bar = _Bar(total, in_bytes, time.monotonic())
+    bar = _Bar(total, in_bytes, noun, time.monotonic())
     try:
         yield bar.show
     finally:
@@ -47,6 +52,7 @@ def progress_bar(
 class _Bar:
     total: int | None
     in_bytes: bool
+    noun: str
     begun_s: float
     drawn_s: float = 0.0
 
@@ -61,7 +67,7 @@ class _Bar:
 
     def line(self, messages: int, completed: int, seconds: float) -> str:
         """Return the text that is drawn."""
-        words = [f"{messages:,} messages"]
+        words = [f"{messages:,} {self.noun}"]
         unit = size_of if self.in_bytes else "{:,}".format
         if self.total:
             full = min(1.0, completed / self.total)

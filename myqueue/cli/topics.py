@@ -30,7 +30,7 @@ FAULTS = ("suspect", "dead", "faulty", "missing")
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module."""
-    commands.group("topics", "List, create, describe and delete topics.")
+    commands.group("topics", "List, create, describe, alter, purge and delete topics.")
     commands.add(
         "topics list",
         list_topics,

@@ -88,9 +88,19 @@ def _add_redrive(commands: Commands) -> None:
         myqueue redrive jobs --dead-letter-topic broken-jobs --max 100
         """,
     )
+    add_redrive_arguments(parser)
+
+
+def add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a redrive takes."""
     parser.add_argument("topic", metavar="TOPIC")
     parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
-    parser.add_argument("--group", default="redrive", metavar="NAME", help="runs that share")
+    parser.add_argument(
+        "--group",
+        default="redrive",
+        metavar="NAME",
+        help="runs that share; what others sent back is not sent again",
+    )
     parser.add_argument("--max", type=values.at_least_one, metavar="N", help="stop after so many")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
