@@ -59,7 +59,7 @@ class Need:
     is_anywhere: bool = False
     """True where a right to whatever topic suffices: the call names none."""
     is_always: bool = False
-    """True where it is asked for with `AUTH=off` too."""
+    """True where it is asked for with `QUEUE_AUTH=off` too."""
 
     @property
     def words(self) -> str:

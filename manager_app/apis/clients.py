@@ -127,7 +127,7 @@ class ProducerApi(ManagerView):
         """Revoke the token, drop the sequences.
 
         Needs the token of the registration, as a field or as bearer, or the API token of an
-        administrator, with `AUTH=off` too.
+        administrator, with `QUEUE_AUTH=off` too.
         """
         return _forget(self, request, ClientKey("producer", client_id))
 
@@ -140,7 +140,7 @@ class ConsumerApi(ManagerView):
         """Revoke the token, drop the cursors.
 
         Needs the token of the registration, as a field or as bearer, or the API token of an
-        administrator, with `AUTH=off` too.
+        administrator, with `QUEUE_AUTH=off` too.
         """
         return _forget(self, request, ClientKey("consumer", client_id))
 

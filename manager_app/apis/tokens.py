@@ -82,7 +82,7 @@ class TokensApi(ManagerView):
         """Make a token and answer its text, this once.
 
         Its role is at most that of its owner. Managers take it at once, brokers after their next
-        report. With `AUTH=off` too it is known who makes one: it counts later.
+        report. With `QUEUE_AUTH=off` too it is known who makes one: it counts later.
         """
         self.runtime.require_database()
         asked = self.read(request, TokenCreate)

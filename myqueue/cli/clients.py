@@ -43,6 +43,7 @@ def add_commands(commands: Commands) -> None:
     )
     listing.add_argument("--kind", choices=KINDS, help="only these")
     listing.add_argument("--topic", metavar="TOPIC", help="only those of one topic")
+    listing.add_argument("--state", choices=("alive", "expired"), help="only these")
     forget = commands.add(
         "clients forget",
         forget_client,
@@ -67,7 +68,7 @@ def list_clients(options: argparse.Namespace) -> None:
                 else _registered(client, kind, options.topic)
             )
         ]
-        show_rows(options, CLIENTS, rows)
+        show_rows(options, CLIENTS, [row for row in rows if options.state in (None, row["state"])])
 
 
 def _registered(client: Client, kind: str, topic: str | None) -> Iterator[dict[str, Any]]:

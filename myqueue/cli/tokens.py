@@ -48,7 +48,7 @@ def add_commands(commands: Commands) -> None:
         create_token,
         "Make an API token; its text is printed, this once.",
         examples="""
-        myqueue tokens create shop --owner ada --right 'orders.*:produce,consume' > shop.token
+        myqueue tokens create shop --owner ada --right 'orders.*:produce,consume'
         myqueue tokens create grafana --owner ada --role viewer --expires 365d
         """,
     )

@@ -232,8 +232,8 @@ class Operations(Administration):
     def forget_client(self, kind: Literal["producers", "consumers"], client_id: int) -> list[int]:
         """Have the cluster forget a producer or consumer, with its sequences or cursors.
 
-        This needs an API token with the role administrator, with `AUTH=off` too; a client that
-        forgets itself calls its own `forget`.
+        This needs an API token with the role administrator, with `QUEUE_AUTH=off` too; a client
+        that forgets itself calls its own `forget`.
 
         Args:
             kind: producers or consumers.

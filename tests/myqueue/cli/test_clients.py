@@ -21,6 +21,8 @@ def test_whoever_is_there_is_listed(operated: Operated) -> None:
         assert (told["group"], told["partitions"]) == ("billing", ["logs/0", "logs/1"])
         assert told["last_heartbeat"] is not None
         assert operated.told("clients", "--kind", "producer")[0]["id"] == "1"
+        assert operated.run("clients", "--state", "expired") == [heads]
+        assert len(operated.run("clients", "--state", "alive")) == 5
 
 
 def test_one_is_forgotten_after_a_question(operated: Operated) -> None:
