@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import subprocess
@@ -28,6 +29,7 @@ from examples import (
 )
 from myqueue import Client, Consumer, Producer, TopicDoesNotExist
 from myqueue.testing import InMemoryQueue
+from tests.ports import free_base
 
 LONGEST_S = 20.0
 PROGRAMS = sorted((Path(__file__).parents[2] / "examples").glob("[a-z]*.py"))
@@ -64,6 +66,20 @@ def test_web_handler() -> None:
         "503 Service Unavailable",
         {"error": "CLIENT_CLOSED", "may_be_stored": False},
     )
+
+
+def test_web_handler_starts_before_its_cluster_and_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert web_handler.IMPATIENT.manager_timeout_ms == 2_000
+    short = dataclasses.replace(web_handler.IMPATIENT, manager_timeout_ms=200)
+    monkeypatch.setattr(web_handler, "IMPATIENT", short)
+    shop = web_handler.Shop(f"http://127.0.0.1:{free_base(0)}")
+    assert post(shop, b'{"customer": 7}') == (
+        "503 Service Unavailable",
+        {"error": "MANAGER_NOT_FOUND", "may_be_stored": False},
+    )
+    shop.close()
 
 
 def test_celery_handover() -> None:
