@@ -10,6 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from http_base.threaded_django import ThreadedDjango
 from http_base.worker_threads import WorkerThreads
+from tests.eventually import eventually
 from tests.http_base.asgi_client import call
 
 HELD = threading.Semaphore(0)
@@ -76,8 +77,7 @@ async def test_the_rest_goes_to_the_application_behind(app, others, target):
 
 async def test_a_request_whose_turn_does_not_come_is_refused_and_does_not_happen(app):
     first = asyncio.ensure_future(call(app, "GET", "/held"))
-    while not first.done() and not app._threads._threads:
-        await asyncio.sleep(0)
+    await eventually(lambda: first.done() or app._threads._threads, "a thread has it")
     refused = await call(app, "GET", "/plain")
     HELD.release()
     assert (refused.status, refused.json["code"]) == (503, "OVERLOADED")

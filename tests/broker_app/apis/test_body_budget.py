@@ -18,6 +18,7 @@ from myqueue.contract.inputs import BATCH
 from queuesite.serving import HttpServer
 from tests.broker_app.replica import batch_of
 from tests.doubles.memory import watched_budget
+from tests.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -149,8 +150,7 @@ async def test_the_place_of_a_body_is_given_back_however_its_request_ends(
     for one in leaving:
         await one.send(LARGE[:MIB])
     async with asyncio.timeout(10):
-        while not door.memory.bodies.used_bytes:
-            await asyncio.sleep(0)
+        await eventually(lambda: door.memory.bodies.used_bytes, "a body is read")
     for one in leaving:
         one.leave()
     await door.until_held(0)

@@ -19,6 +19,7 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
 )
 from tests.broker_app.manager_twin import CLUSTER_ID, ManagerTwin
+from tests.eventually import eventually
 
 SECRET = "a secret of a test run"
 NOBODY = "http://127.0.0.1:1"
@@ -219,8 +220,7 @@ async def test_report_that_no_manager_took_is_sent_again(link, manager, monkeypa
     runner = Runner(link)
     link.leadership_changed(7)
     async with asyncio.timeout(10):
-        while not manager.reports:
-            await asyncio.sleep(0)
+        await eventually(lambda: manager.reports, "the link did it")
     manager.refusal = None
     await runner.orders()
     assert runner.made[-1] == (False, frozenset({7}))
@@ -305,8 +305,7 @@ async def test_bug_in_an_order_is_told(link):
     link.start(lambda full, _: report(full=full), take, on_failure=failures.append)
     link.heartbeat()
     async with asyncio.timeout(10):
-        while not failures:
-            await asyncio.sleep(0)
+        await eventually(lambda: failures, "the link did it")
     assert str(failures[0]) == "our own bug"
 
 
@@ -322,6 +321,5 @@ async def test_bug_in_the_link_is_told(link):
     link.start(broken, take, on_failure=failures.append)
     link.heartbeat()
     async with asyncio.timeout(10):
-        while not failures:
-            await asyncio.sleep(0)
+        await eventually(lambda: failures, "the link did it")
     assert str(failures[0]) == "our own bug"

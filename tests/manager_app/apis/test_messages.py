@@ -11,6 +11,7 @@ import pytest
 from manager_app import periodic
 from manager_app.models import Consumer
 from myqueue.contract.partitioner import partition_for_key
+from tests.eventually import eventually
 from tests.manager_app.broker_twin import counts
 
 
@@ -217,8 +218,10 @@ async def test_a_long_poll_of_one_partition_waits_at_its_leader(site):
     producer, consumer = await site.producer(), await site.consumer()
     call = {"topic": "logs", "consumer_id": consumer, "partition": 1, "wait_ms": 20_000}
     waiting = asyncio.ensure_future(site.post("/consumer/consume", call))
-    while not any(twin.called("/consumer/consume") for twin in site.twins.brokers):
-        await asyncio.sleep(0)
+    await eventually(
+        lambda: any(twin.called("/consumer/consume") for twin in site.twins.brokers),
+        "a leader is asked",
+    )
     await site.produce(producer, "at last", partition=1)
     async with asyncio.timeout(5):
         assert (await waiting)["message"] == "at last"

@@ -9,6 +9,7 @@ from http_base.tokens import ClientToken, sign_client
 from myqueue.contract.group_inputs import Offsets, OffsetsCommit, Receive, Settle
 from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime
 from myqueue.contract.records import Record, encode_batch
+from tests.eventually import eventually
 
 WHERE = {"topic": "logs", "partition": 1}
 GROUP = {**WHERE, "group": "g"}
@@ -119,8 +120,7 @@ async def test_a_call_that_waits_is_held_by_the_leader_and_counted_apart(site, p
     producer = await site.producer()
     _, fields = (GETS | POSTS)[path]
     waiting = asyncio.create_task(ask(site, path, fields, token=token, wait_ms=5_000))
-    while not leader_of(site).called(path):
-        await asyncio.sleep(0)
+    await eventually(lambda: leader_of(site).called(path), "the leader is asked")
     assert (site.runtime.waiting_calls, site.runtime.open_calls) == (1, 0)
     await site.produce(producer, "now", partition=1)
     assert [one["message"] for one in (await waiting)["messages"]] == ["now"]

@@ -7,6 +7,7 @@ import pytest
 from manager_app.brokers import client as broker_client
 from manager_app.proxy.consume import _first_positive
 from myqueue.contract.errors import NoLeader
+from tests.eventually import eventually
 
 
 def futures(count):
@@ -182,8 +183,7 @@ async def test_the_same_call_is_held_off_for_its_time_only(site):
     call = {**await fill(site, 0, 0), "request_id": "one"}
     waiting = asyncio.ensure_future(site.post("/consumer/consume", {**call, "wait_ms": 30_000}))
     async with asyncio.timeout(10):
-        while not site.runtime.pops_at_once:
-            await asyncio.sleep(0)
+        await eventually(lambda: site.runtime.pops_at_once, "the first call is under way")
     answer = await site.post("/consumer/consume", {**call, "timeout_ms": 50}, status=503)
     assert (answer["code"], answer.get("outcome")) == ("OVERLOADED", None)
     await site.produce(await site.producer(), "late", partition=1)

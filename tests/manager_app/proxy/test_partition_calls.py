@@ -25,6 +25,7 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
     UnknownProducer,
 )
+from tests.eventually import eventually
 from tests.manager_app.broker_twin import counts, overloaded, unknown_outcome
 
 
@@ -34,8 +35,10 @@ async def test_while_a_partition_elects_a_write_waits_for_the_report(site):
     group = site.twins.group("logs", 0)
     group.leader = 0
     waiting = asyncio.ensure_future(site.produce(producer, "x"))
-    while not any(twin.called("/producer/produce") for twin in site.twins.brokers):
-        await asyncio.sleep(0)
+    await eventually(
+        lambda: any(twin.called("/producer/produce") for twin in site.twins.brokers),
+        "a leader is asked",
+    )
     site.twins.elect(group, group.brokers[1])
     site.twins.report_soon(site.twins.by_id(group.leader), group)
     async with asyncio.timeout(4):
@@ -68,8 +71,10 @@ async def test_a_dead_leader_is_replaced_without_an_error(site):
     await site.produce(producer, "before")
     await site.twins.by_id(group.leader).stop()
     waiting = asyncio.ensure_future(site.produce(producer, "after"))
-    while not any(len(twin.called("/producer/produce")) for twin in site.twins.brokers[1:]):
-        await asyncio.sleep(0)
+    await eventually(
+        lambda: any(len(twin.called("/producer/produce")) for twin in site.twins.brokers[1:]),
+        "a leader is asked",
+    )
     site.twins.elect(group, group.brokers[1])
     async with asyncio.timeout(4):
         assert (await waiting)["offset"] == 1
@@ -175,8 +180,7 @@ async def test_a_write_that_broke_at_a_leader_that_then_stopped_has_an_unknown_o
         site.post("/producer/produce", {**call, "timeout_ms": 300}, status=503)
     )
     async with asyncio.timeout(4):
-        while not group.records:
-            await asyncio.sleep(0)
+        await eventually(lambda: group.records, "a leader is asked")
     group.leader = 0
     await leader.stop()
     answer = await waiting
