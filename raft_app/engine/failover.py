@@ -1,6 +1,6 @@
 """Moving leadership: quickly when a leader's connection breaks, orderly when it is asked for.
 
-The hint (consensus.md section 1): when the connection from the leader's broker breaks, the other
+The hint (docs/explanation/consensus.md): when the connection from the leader breaks, the other
 voters ask for pre-votes in the order of a rank, a fraction of the election timeout apart. A peer
 that still hears the leader refuses, so one broken connection deposes no leader.
 """

@@ -53,3 +53,9 @@ def test_blocks_are_found_with_language_and_title(tmp_path: Path) -> None:
 def test_dots_stand_for_anything() -> None:
     assert is_printed("a ... c\n", "a b\nb c")
     assert not is_printed("a ... c", "a b d")
+
+
+def test_other_numbers_may_stand_in_an_example_alone() -> None:
+    assert is_printed("Ann billed 12 orders", "Ann billed 7 orders", numbers=False)
+    assert not is_printed("Ann billed 12 orders", "Ann billed 7 orders")
+    assert not is_printed("Ann billed 12 orders", "Ann billed no orders", numbers=False)
