@@ -16,16 +16,17 @@ _MADE = "<!-- Made from myqueue/contract/errors.py by `python -m tools.errors_pa
 _HEAD = f"""{_MADE}
 # Errors
 
-One tree for the HTTP API and the client: a server answers with the `code` and the HTTP status, and the client raises the
-class, which all of them have below [`QueueError`](#in-python). The message of an error says what was wrong, with the
-value, and what to do.
+One tree for the HTTP API and the client: a server answers with the `code` and the HTTP status, and
+the client raises the class, which all of them have below [`QueueError`](#in-python). The message of
+an error says what was wrong, with the value, and what to do.
 
-- **Retriable**: the same call may succeed a little later; `retry_after_ms` says when, where that is known. The library
-  repeats such calls by itself until its timeout is over, so that a program sees them only then.
-- **May have happened**: *no* means that nothing was written. *Yes*, and *told* where the failure has `outcome: unknown`
-  (`outcome_known` is false in Python), mean that the write may be there or not. Repeat it under the same `request_id`
-  or sequence, and it is never written twice. Any code may bring `outcome: unknown` after an earlier try of the
-  same call whose answer was lost.
+- **Retriable**: the same call may succeed a little later; `retry_after_ms` says when, where that is
+  known. The library repeats such calls by itself until its timeout is over, so that a program sees
+  them only then.
+- **May have happened**: *no* means that nothing was written. *Yes*, and *told* where the failure
+  has `outcome: unknown` (`outcome_known` is false in Python), mean that the write may be there or
+  not. Repeat it under the same `request_id` or sequence, and it is never written twice. Any code
+  may bring `outcome: unknown` after an earlier try of the same call whose answer was lost.
 
 """
 _COLUMNS = """| code | HTTP status | retriable | may have happened |
