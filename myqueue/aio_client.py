@@ -86,8 +86,9 @@ class AsyncClient:
     peek_dead_letters = _awaited(Client.peek_dead_letters)
     redrive = _awaited(Client.redrive)
 
-    # Access
+    # Events and access
 
+    list_events = _awaited(Client.list_events)
     list_tokens = _awaited(Client.list_tokens)
     create_token = _awaited(Client.create_token)
     revoke_token = _awaited(Client.revoke_token)

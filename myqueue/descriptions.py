@@ -209,6 +209,21 @@ class GroupDescription(Description):
     partitions: list[GroupPartition]
 
 
+class EventDescription(Description):
+    """Something that happened; `person`, `origin` and `outcome` where somebody wanted it."""
+
+    id: int
+    at: int
+    kind: str
+    action: str
+    text: str
+    about: list[str]
+    person: str
+    origin: str
+    outcome: str
+    details: dict[str, Any]
+
+
 class OffsetMove(Description):
     """What a reset does in a partition; `moved` is None where that is not known."""
 

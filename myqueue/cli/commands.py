@@ -132,8 +132,10 @@ class Commands:
         """
         *group, name = path.split()
         subparsers = self.groups[group[0]].subparsers if group else self._top
+        # What has no text is for programs: `--help` does not list it.
+        listed: dict[str, Any] = {"help": text} if text else {}
         parser: argparse.ArgumentParser = subparsers.add_parser(
-            name, help=text, description=text, epilog=_epilog(examples), parents=[common()], **_LOOK
+            name, **listed, description=text, epilog=_epilog(examples), parents=[common()], **_LOOK
         )
         parser.set_defaults(run=run, refuse=parser.error)
         self.all[path] = Command(path, text, parser, tuple(columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import myqueue
 
@@ -11,9 +11,23 @@ if TYPE_CHECKING:
     import argparse
 
 
+MANAGER_TIMEOUT_MS = 1_000
+"""How long a manager is looked for: with the second that a connection may take, an address where
+there is none is named within two."""
+NOBODY_THERE = """\
+myqueue: is a manager running there? `queuesite cluster` starts one; --address or MYQUEUE_ADDRESS \
+says where it is
+"""
+
+
+def patience(**further: Any) -> myqueue.ClientConfig:
+    """Return settings of a client at which somebody waits, with further ones."""
+    return myqueue.ClientConfig(manager_timeout_ms=MANAGER_TIMEOUT_MS, **further)
+
+
 def connect(options: argparse.Namespace) -> myqueue.Client:
     """Return an administrator's client of the managers that were named."""
-    return myqueue.Client(options.address)
+    return myqueue.Client(options.address, config=patience())
 
 
 def confirm(options: argparse.Namespace, question: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import myqueue
 from myqueue.cli import values
+from myqueue.cli.connection import patience
 from myqueue.cli.ending import GLANCE_S, orderly_end
 from myqueue.cli.formats import FIELDS, formatted, parse_format, to_json
 
@@ -136,7 +137,11 @@ def consume(options: argparse.Namespace) -> None:
     start: Start = "earliest" if stored or (options.group and not options.offset) else "latest"
     with orderly_end() as is_over:
         consumer = myqueue.Consumer(
-            options.topics, options.address, group=options.group, start=start
+            options.topics,
+            options.address,
+            group=options.group,
+            start=start,
+            config=patience(),
         )
         try:
             ends = _move(consumer, options)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import myqueue
-from myqueue.cli.connection import connect
+from myqueue.cli.connection import connect, patience
 from myqueue.cli.groups import show_group_lag
 from myqueue.cli.output import Column, show_rows
 from myqueue.contract.errors import ClientExpired, UnauthorizedException
@@ -96,7 +96,7 @@ def _ages(options: argparse.Namespace, places: set[tuple[int, int]]) -> dict[tup
     if not places:
         return {}
     ages: dict[tuple[int, int], int] = {}
-    consumer = myqueue.Consumer(options.topic, options.address, start="latest")
+    consumer = myqueue.Consumer(options.topic, options.address, start="latest", config=patience())
     try:
         for partition, offset in places:
             fetched = consumer.fetch(options.topic, partition, max(0, offset), max_bytes=1)

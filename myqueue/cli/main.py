@@ -15,10 +15,12 @@ from myqueue.cli import (
     alter,
     brokers,
     clients,
+    completion,
     consume,
     dead_letters,
     demo,
     drain,
+    events,
     groups,
     lag,
     perf,
@@ -31,14 +33,15 @@ from myqueue.cli import (
     work,
 )
 from myqueue.cli.commands import Commands
-from myqueue.contract.errors import QueueError
+from myqueue.cli.connection import NOBODY_THERE
+from myqueue.contract.errors import ManagerNotFound, QueueError
 from myqueue.contract.http1 import CA_VARIABLE
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 SUBJECTS = (
     *(topics, alter, produce, consume, tail, groups, lag, work, dead_letters, clients),
-    *(brokers, drain, rebalance, tokens, status, perf, demo),
+    *(brokers, drain, rebalance, tokens, status, events, perf, demo, completion),
 )
 """Modules that add commands, in the order in which `--help` names them."""
 
@@ -59,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except QueueError as error:
         sys.stderr.write(f"myqueue: {error.code}: {error.message}\n")
+        if isinstance(error, ManagerNotFound):
+            sys.stderr.write(NOBODY_THERE)
         return 1
     except BrokenPipeError:
         # What is still buffered must not fail again when the interpreter closes the stream.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     import argparse
 
-Kind = Literal["text", "number", "size", "duration", "time", "state"]
+Kind = Literal["text", "number", "size", "duration", "time", "state", "hidden"]
 Row = Mapping[str, Any]
 NOTHING = "-"
 """What stands where nothing is known."""
@@ -28,8 +28,11 @@ _RESET = "\033[0m"
 _COLOURS = {"good": "\033[32m", "odd": "\033[33m", "bad": "\033[31m", "head": "\033[1m"}
 _JUDGED = {
     "good": {"alive", "healthy", "done", "yes", "active"},
-    "odd": {"suspect", "degraded", "draining", "electing", "expired", "moving", "paused"},
-    "bad": {"dead", "leaderless", "unavailable", "failed", "revoked", "unknown", "lost", "error"},
+    "odd": {
+        *("suspect", "degraded", "changing", "under-replicated", "draining", "slow disk"),
+        *("disk low", "expired", "paused", "refused"),
+    },
+    "bad": {"dead", "no leader", "no healthy replica", "failed", "revoked", "unknown"},
 }
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -40,7 +43,7 @@ class Column(NamedTuple):
     """A column of a table.
 
     `size` is in bytes, `duration` in milliseconds, `time` in milliseconds since 1970; a `state` is
-    one word or several, separated by commas.
+    one word or several, separated by commas. What is `hidden` is in JSON alone.
     """
 
     key: str
@@ -55,13 +58,26 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def show_rows(options: argparse.Namespace, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-    """Print a list: a table, or with `--json` an object a line that has the columns' keys."""
+def show_rows(
+    options: argparse.Namespace,
+    columns: Sequence[Column],
+    rows: Iterable[Row],
+    *,
+    more: bool = False,
+) -> None:
+    """Print a list: a table, or with `--json` an object a line that has the columns' keys.
+
+    Args:
+        options: of the command.
+        columns: of the table.
+        rows: have the columns' keys, or some of them.
+        more: these are further rows of a table whose head was printed.
+    """
     if options.json:
         for row in rows:
             show_json({column.key: row.get(column.key) for column in columns})
     else:
-        _write(table_lines(columns, rows))
+        _write(table_lines(columns, rows)[more:])
 
 
 def show_object(
@@ -118,6 +134,7 @@ def table_lines(
         is_terminal: what the standard output is, when left out.
     """
     is_terminal = on_terminal() if is_terminal is None else is_terminal
+    columns = [column for column in columns if column.kind != "hidden"]
     heads = [_heading(column, is_terminal=is_terminal) for column in columns]
     cells = [
         [cell(column, row.get(column.key), is_terminal=is_terminal) for column in columns]
@@ -186,7 +203,7 @@ def count_of(number: int, noun: str) -> str:
 
 def judged(state: str) -> str | None:
     """Return what the worst word of a state is: bad, odd, good, or None for no judgement."""
-    words = set(state.split(", "))
+    words = set(state.strip().split(", "))
     return next((kind for kind in ("bad", "odd", "good") if words & _JUDGED[kind]), None)
 
 

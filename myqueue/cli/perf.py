@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import myqueue
 from myqueue.cli import values
+from myqueue.cli.connection import patience
 from myqueue.cli.output import Column, show_object
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _show(
 
 
 def _produce(options: argparse.Namespace) -> tuple[list[float], float, int]:
-    config = myqueue.ClientConfig(compression=options.compression)
+    config = patience(compression=options.compression)
     with myqueue.Producer(options.topic, options.address, config=config) as producer:
         producer.enqueue(options.topic, b"x" * options.size)
         started = time.perf_counter()
@@ -146,7 +147,7 @@ def _enqueue(producer: myqueue.Producer, options: argparse.Namespace) -> list[fl
 
 def _consume(options: argparse.Namespace) -> tuple[list[float], float, int]:
     latencies_s: list[float] = []
-    consumer = myqueue.Consumer(options.topic, options.address)
+    consumer = myqueue.Consumer(options.topic, options.address, config=patience())
     try:
         started = time.perf_counter()
         read = _pop if options.pop else _fetch

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import myqueue
 from myqueue.cli import values
+from myqueue.cli.connection import patience
 from myqueue.cli.formats import from_json
 from myqueue.cli.output import count_of, show_json
 from myqueue.cli.progress import progress_bar
@@ -118,7 +119,9 @@ def produce(options: argparse.Namespace) -> None:
 
 def _producer(stack: ExitStack, options: argparse.Namespace) -> myqueue.Producer:
     try:
-        made = myqueue.Producer(options.topic, options.address, create=options.create)
+        made = myqueue.Producer(
+            options.topic, options.address, create=options.create, config=patience()
+        )
     except TopicDoesNotExist as error:
         raise TopicDoesNotExist(f"{error.message}; --create makes it") from error
     return stack.enter_context(made)

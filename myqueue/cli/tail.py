@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import myqueue
 from myqueue.cli import values
-from myqueue.cli.connection import connect
+from myqueue.cli.connection import connect, patience
 from myqueue.cli.consume import POLL_MESSAGES, add_looks, print_messages
 from myqueue.cli.ending import GLANCE_S, orderly_end
 
@@ -38,7 +38,7 @@ def add_commands(commands: Commands) -> None:
 def tail(options: argparse.Namespace) -> None:
     """Print the last messages over all partitions; with `follow`, go on until SIGTERM."""
     with orderly_end() as is_over:
-        consumer = myqueue.Consumer(options.topic, options.address)
+        consumer = myqueue.Consumer(options.topic, options.address, config=patience())
         try:
             last = last_messages(options, consumer)
             print_messages(last, options)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import myqueue
 from myqueue.cli import values
-from myqueue.cli.connection import connect
+from myqueue.cli.connection import connect, patience
 from myqueue.cli.ending import GLANCE_S, orderly_end
 from myqueue.cli.output import count_of, say
 from myqueue.cli.progress import progress_bar
@@ -138,6 +138,7 @@ def work(options: argparse.Namespace) -> None:
             options.topic,
             options.address,
             options.group,
+            config=patience(),
             visibility=options.visibility,
             dead_letter_topic=options.dead_letter_topic,
             **limits,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 from urllib.parse import quote, urlencode
@@ -345,15 +345,16 @@ class Administration:
         self.close()
 
     def _list(self, kind: str, /, **filters: str) -> list[Any]:
-        """Return all rows of a list, page by page until the manager says that it has no more."""
-        rows: list[Any] = []
+        return list(self._rows(kind, **filters))
+
+    def _rows(self, kind: str, /, **filters: str) -> Iterator[Any]:
+        """Yield all rows of a list, page by page until the manager says that it has no more."""
         after: str | None = ""
         while after is not None:
             query = urlencode({**filters, "limit": MAX_PAGE, "after": after})
             answer = self._call("GET", f"/{kind}?{query}")
-            rows += answer[kind.replace("-", "_")]
+            yield from answer[kind.replace("-", "_")]
             after = answer.get("next")
-        return rows
 
     def _call(
         self,

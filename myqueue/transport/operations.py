@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -13,6 +14,7 @@ from myqueue.descriptions import (
     BrokerStaying,
     CreatedToken,
     DeadLettersDescription,
+    EventDescription,
     HandOver,
     RebalanceDescription,
     TokenDescription,
@@ -175,6 +177,42 @@ class Operations(Administration):
         return [_letter(one) for one in told["letters"]]
 
     # Access
+
+    def list_events(
+        self,
+        *,
+        kind: str | None = None,
+        about: str | None = None,
+        person: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newer_than: int = 0,
+        limit: int | None = None,
+    ) -> list[EventDescription]:
+        """Return what happened, the newest first; all that is given has to fit.
+
+        Args:
+            kind: election, broker, move, lease, configuration, action, access or login.
+            about: what it happened to: `topic:orders`, `broker:3`, `group:billing`.
+            person: part of how the events name who wanted it.
+            since: not before; a time with its zone.
+            until: before.
+            newer_than: only events after the one of this `id`.
+            limit: the newest so many; all when left out.
+
+        Raises:
+            InvalidRequest: there is no such kind, or `about` has another form.
+        """
+        filters = {
+            "kind": kind,
+            "about": about,
+            "person": person,
+            "since": None if since is None else str(int(since.timestamp() * 1000)),
+            "until": None if until is None else str(int(until.timestamp() * 1000)),
+        }
+        given = {name: text for name, text in filters.items() if text is not None}
+        rows = takewhile(lambda row: row["id"] > newer_than, self._rows("events", **given))
+        return [EventDescription.of(row) for row in islice(rows, limit)]
 
     def list_tokens(self) -> list[TokenDescription]:
         """Return the API tokens of the cluster, revoked ones too; never their texts.

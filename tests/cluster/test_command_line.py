@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -80,3 +81,16 @@ def test_sigterm_gives_back_what_a_worker_has_in_hand(
         (again,) = worker.receive(timeout=5)
         assert (again.text, again.delivery_count) == ("x", 2)
         worker.ack(again)
+
+
+def test_events_tell_what_was_done(
+    shared_cluster: Cluster, run: Callable[..., subprocess.Popen[str]]
+) -> None:
+    with run("create", "events-told", "--partitions", "1") as process:
+        assert process.wait(60) == 0
+    about = ("events", "--about", "topic:events-told", "--kind", "configuration", "--json")
+    with run(*about) as process:
+        told, _ = process.communicate(timeout=60)
+    (event,) = map(json.loads, told.splitlines())
+    assert (event["action"], event["about"]) == ("topic created", ["topic:events-told"])
+    assert event["outcome"] == "done"
