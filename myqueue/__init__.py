@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from myqueue.contract.errors import ClientClosed as ClientClosed
     from myqueue.contract.errors import CommitTimeout as CommitTimeout
     from myqueue.contract.errors import CorruptBatch as CorruptBatch
+    from myqueue.contract.errors import DamagedExport as DamagedExport
     from myqueue.contract.errors import DeliveryTimeout as DeliveryTimeout
     from myqueue.contract.errors import GroupActive as GroupActive
     from myqueue.contract.errors import GroupNotFound as GroupNotFound
@@ -76,10 +77,10 @@ _NAMES = {
     "myqueue.consumer.consumer": "Consumer",
     "myqueue.contract.errors": (
         "AlreadyRegistered BrokerAlreadyPresent BrokerUnreachable BufferFull ClientClosed "
-        "CommitTimeout CorruptBatch DeliveryTimeout GroupActive GroupNotFound IllegalGeneration "
-        "InvalidRequest ManagerNotFound MessageTooLarge OffsetOutOfRange PartitionNotFound "
-        "QueueEmpty QueueError Rebalancing TopicAlreadyExists TopicDoesNotExist "
-        "UnauthorizedException UndeliveredMessages UnmovedOffsets UnreadMessages "
+        "CommitTimeout CorruptBatch DamagedExport DeliveryTimeout GroupActive GroupNotFound "
+        "IllegalGeneration InvalidRequest ManagerNotFound MessageTooLarge OffsetOutOfRange "
+        "PartitionNotFound QueueEmpty QueueError Rebalancing TopicAlreadyExists "
+        "TopicDoesNotExist UnauthorizedException UndeliveredMessages UnmovedOffsets UnreadMessages "
         "UnsettledDeliveries"
     ),
     "myqueue.contract.records": "Record",

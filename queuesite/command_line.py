@@ -1,5 +1,7 @@
 """Command line of the servers: `cluster`, `manager`, `broker`, `token` and Django's own.
 
+Those that move data, `export`, `import` and `mirror`, are the client's.
+
 An installed distribution has it as the command `queuesite`, a checkout as `manage.py`.
 """
 
@@ -30,6 +32,8 @@ USAGE_STATUS = 2
 """Exit status of wrong values."""
 CLUSTER = "cluster"
 ACCEPT_LOSS = "accept-loss"
+OF_THE_CLIENT = ("export", "import", "mirror")
+"""Commands that are `myqueue`'s: it needs no server, and neither do they."""
 PRIVATE = 0o077
 """What others may not do with any file that a server makes, whatever the shell says."""
 
@@ -57,6 +61,14 @@ def prepare_environment(arguments: list[str]) -> QueueConfig:
     return config
 
 
+def become_client(config: QueueConfig) -> None:
+    """Go on as the client's command of the same name, at the manager of this machine."""
+    scheme = "https" if config.tls_cert else "http"
+    os.environ.setdefault("MYQUEUE_ADDRESS", f"{scheme}://127.0.0.1:{config.port}")
+    command = [sys.executable, "-m", "myqueue.cli.main", *sys.argv[1:]]
+    os.execv(sys.executable, command)  # noqa: S606 - our own program, without a shell
+
+
 def main() -> None:
     """Run the subcommand that the arguments of this process name."""
     adopt_ready_pipe(os.environ)
@@ -76,6 +88,8 @@ def main() -> None:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(USAGE_STATUS)
+    if sys.argv[1:2] and sys.argv[1] in OF_THE_CLIENT:
+        become_client(config)
     if sys.argv[1:2] in ([MANAGER], [BROKER]):
         has_secret = bool(read_setting(os.environ, "QUEUE_CLUSTER_SECRET"))
         if missing := missing_protection(config, has_secret=has_secret):

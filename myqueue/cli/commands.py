@@ -47,6 +47,8 @@ EXAMPLES = """
   myqueue dead-letters peek jobs
   myqueue brokers drain 3 --wait
   myqueue lag --group billing
+  myqueue export saved --topic orders
+  myqueue import saved --topic orders --into orders-again
   myqueue perf produce logs --messages 1000000
   myqueue status
   myqueue demo

@@ -23,6 +23,7 @@ from myqueue.cli import (
     events,
     groups,
     lag,
+    moving,
     perf,
     produce,
     rebalance,
@@ -41,7 +42,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 SUBJECTS = (
     *(topics, alter, produce, consume, tail, groups, lag, work, dead_letters, clients),
-    *(brokers, drain, rebalance, tokens, status, events, perf, demo, completion),
+    *(brokers, drain, rebalance, tokens, status, events, moving, perf, demo, completion),
 )
 """Modules that add commands, in the order in which `--help` names them."""
 

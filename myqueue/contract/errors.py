@@ -56,6 +56,7 @@ QueueError
         UnreadMessages                what `close` of a consumer could not give back
         UnsettledDeliveries           what an ack, nack or extend did not reach; outcome told
         UnmovedOffsets                a group that was not moved in each partition; outcome told
+        DamagedExport                 exported files are damaged, incomplete or of something else
         ClientClosed                  used after `close`
 
 `from_body` makes the error of a failure body. Its field `outcome` is `unknown` when the write may
@@ -614,6 +615,12 @@ class UnmovedOffsets(ClientError):
     """
 
     code = "UNMOVED_OFFSETS"
+
+
+class DamagedExport(ClientError):
+    """Exported files are damaged, incomplete or belong to something else; the text says which."""
+
+    code = "DAMAGED_EXPORT"
 
 
 class ClientClosed(ClientError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import queuesite
-from queuesite.command_line import main, prepare_environment
+from queuesite.command_line import become_client, main, prepare_environment
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,3 +76,16 @@ def test_version_is_said_without_settings(monkeypatch, capsys):
     monkeypatch.setenv("QUEUE_PORT", "abc")
     main()
     assert capsys.readouterr().out == f"queuesite {queuesite.__version__}\n"
+
+
+def test_what_moves_data_is_the_clients_command(monkeypatch):
+    became = []
+    monkeypatch.setattr(os, "execv", lambda program, command: became.append(command))
+    monkeypatch.setenv("MYQUEUE_ADDRESS", "")
+    monkeypatch.delenv("MYQUEUE_ADDRESS")
+    monkeypatch.setenv("PORT", "8123")
+    become_client(prepare_environment(["export", "saved"]))
+    assert os.environ["MYQUEUE_ADDRESS"] == "http://127.0.0.1:8123"
+    monkeypatch.setattr(sys, "argv", ["queuesite", "export", "saved"])
+    become_client(prepare_environment(["export", "saved"]))
+    assert became[-1] == [sys.executable, "-m", "myqueue.cli.main", "export", "saved"]
