@@ -34,6 +34,8 @@ CLUSTER = "cluster"
 ACCEPT_LOSS = "accept-loss"
 OF_THE_CLIENT = ("export", "import", "mirror")
 """Commands that are `myqueue`'s: it needs no server, and neither do they."""
+WITH_BROKER_TABLES = ("backup", "restore")
+"""Commands that read and write a broker's database."""
 PRIVATE = 0o077
 """What others may not do with any file that a server makes, whatever the shell says."""
 
@@ -49,7 +51,8 @@ def prepare_environment(arguments: list[str]) -> QueueConfig:
     """
     subcommand = arguments[0] if arguments else ""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
-    ensure_role(os.environ, BROKER if subcommand == BROKER else MANAGER)
+    is_broker = subcommand in (BROKER, *WITH_BROKER_TABLES)
+    ensure_role(os.environ, BROKER if is_broker else MANAGER)
     if subcommand == MANAGER and {"-r", "--read-only"} & set(arguments[1:]):
         os.environ["QUEUE_READ_ONLY"] = "1"
     config = from_environment(os.environ)
@@ -69,6 +72,18 @@ def become_client(config: QueueConfig) -> None:
     os.execv(sys.executable, command)  # noqa: S606 - our own program, without a shell
 
 
+def before_all_else(arguments: list[str]) -> None:
+    """Do what a process needs that makes files, or that stays."""
+    subcommand = arguments[0] if arguments else ""
+    if subcommand in (MANAGER, BROKER):
+        gc.disable()  # what is imported stays; `ServerProcess` enables it
+    if subcommand in (MANAGER, BROKER, CLUSTER, *WITH_BROKER_TABLES):
+        os.umask(PRIVATE)
+    if subcommand in (MANAGER, BROKER, CLUSTER):
+        for line in not_read(os.environ):
+            sys.stderr.write(f"{line}\n")
+
+
 def main() -> None:
     """Run the subcommand that the arguments of this process name."""
     adopt_ready_pipe(os.environ)
@@ -77,12 +92,7 @@ def main() -> None:
         return
     if sys.argv[1:2] == [ACCEPT_LOSS]:
         sys.argv[1] = ACCEPT_LOSS.replace("-", "_")  # a module's name
-    if sys.argv[1:2] in ([MANAGER], [BROKER]):
-        gc.disable()  # what is imported stays; `ServerProcess` enables it
-    if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
-        os.umask(PRIVATE)
-        for line in not_read(os.environ):
-            sys.stderr.write(f"{line}\n")
+    before_all_else(sys.argv[1:])
     try:
         config = prepare_environment(sys.argv[1:])
     except ConfigError as error:

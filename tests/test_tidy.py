@@ -39,6 +39,9 @@ ALLOWED_NAMES = {
     "_dequeue_one": "what `dequeue` does for one topic",
     "_take_chunks": "HTTP calls the parts of a body so",
     "CHUNKS": "HTTP calls the parts of a body so",
+    "Backup": "a copy of a database for bad times, never a replica",
+    "BackupRefused": "the same",
+    "backup": "the same; the command's name",
 }
 ENTRY_POINTS = re.compile(
     r"(.*\.)?(apps|admin|models|migrations(\..*)?|urls|management(\..*)?|__init__|__main__)"

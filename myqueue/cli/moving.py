@@ -43,6 +43,11 @@ def add_commands(commands: Commands) -> None:
     )
     out.add_argument("--until", type=_moment, metavar="TIME", help="only what was stored before")
     out.add_argument("--gzip", action="store_true", help="compress the files")
+    _add_common(out)
+    _add_import(commands)
+
+
+def _add_import(commands: Commands) -> None:
     back = commands.add(
         "import",
         import_topics,
@@ -64,19 +69,22 @@ def add_commands(commands: Commands) -> None:
     back.add_argument(
         "--skip-bad", action="store_true", help="count lines that are no messages and go on"
     )
-    for parser in (out, back):
-        parser.add_argument(
-            "--topic", action="append", default=[], metavar="TOPIC", help="repeatable; else all"
-        )
-        parser.add_argument(
-            "--partition",
-            action="append",
-            type=values.from_zero,
-            default=[],
-            metavar="N",
-            help="repeatable; else all",
-        )
-        parser.add_argument("--quiet", action="store_true", help="no progress")
+    _add_common(back)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--topic", action="append", default=[], metavar="TOPIC", help="repeatable; else all"
+    )
+    parser.add_argument(
+        "--partition",
+        action="append",
+        type=values.from_zero,
+        default=[],
+        metavar="N",
+        help="repeatable; else all",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def export_topics(options: argparse.Namespace) -> None:

@@ -71,9 +71,12 @@ class Reader:
         self._address = address
         commands = folder / "bin"
         commands.mkdir(parents=True)
-        command = commands / "myqueue"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m myqueue.cli.main "$@"\n')
-        command.chmod(0o755)
+        servers = f'env -u QUEUE_ROLE -u QUEUESITE_ROLE "{sys.executable}" "{root / "manage.py"}"'
+        client = f'"{sys.executable}" -m myqueue.cli.main'
+        for name, program in (("myqueue", client), ("queuesite", servers)):
+            command = commands / name
+            command.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+            command.chmod(0o755)
         path = os.pathsep.join(
             (str(commands), str(Path(sys.executable).parent), os.environ["PATH"])
         )

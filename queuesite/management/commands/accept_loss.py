@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import getpass
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp
-from manager_app.answers import PartitionLoss
+from manager_app.answers import PartitionLoss, TopicDetail, TopicList
 from myqueue.contract.errors import QueueError
-from myqueue.contract.inputs import JSON
+from myqueue.contract.inputs import JSON, MAX_PAGE
 from queuesite.conf import ConfigError, read_secret, secret_places
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.core.management.base import CommandParser
 
 CALL_TIMEOUT_S = 60.0
 """Longer than a manager waits for the brokers."""
+LEADERLESS = ("no leader", "no healthy replica")
+"""Conditions of partitions."""
+
+T = TypeVar("T")
 
 
 class Command(BaseCommand):
@@ -35,8 +42,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""
-        parser.add_argument("topic")
-        parser.add_argument("partition", type=int)
+        parser.add_argument("topic", nargs="?")
+        parser.add_argument("partition", type=int, nargs="?")
+        parser.add_argument(
+            "--all", action="store_true", help="of all partitions that no replica can lead"
+        )
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument(
             "--manager", default="", metavar="ADDRESS", help="of a manager (http://127.0.0.1:PORT)"
@@ -44,6 +54,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show what is lost, ask, and let the manager do it."""
+        one = options["topic"], options["partition"]
+        if options["all"] is not (one == (None, None)) or (None in one and not options["all"]):
+            raise CommandError("name a topic and a partition, or say --all", returncode=2)
         config = settings.QUEUE
         scheme = "https" if config.tls_cert else "http"
         address = (options["manager"] or f"{scheme}://127.0.0.1:{config.port}").rstrip("/")
@@ -57,33 +70,23 @@ class Command(BaseCommand):
                 f" {config.data_dir} should have it",
                 returncode=2,
             )
-        path = f"/topics/{options['topic']}/partitions/{options['partition']}/loss"
-        look = ClusterCall("GET", path, accept=JSON)
-        loss = self._call(address, secret, look)
+        manager = _Manager(address, secret)
+        for topic, partition in manager.leaderless() if options["all"] else [one]:
+            self._accept(manager, topic, partition, asks=not options["yes"])
+
+    def _accept(self, manager: _Manager, topic: str, partition: int, *, asks: bool) -> None:
+        path = f"/topics/{topic}/partitions/{partition}/loss"
+        loss = manager.call(ClusterCall("GET", path, accept=JSON), PartitionLoss)
+        self.stdout.write(f"{topic}/{partition}:")
         self._show(loss)
-        if not (options["yes"] or loss.accepted) and not self._is_sure(options):
+        if asks and not loss.accepted and not self._is_sure(f"{topic}/{partition}"):
             raise CommandError("nothing was changed", returncode=1)
         by = f"{getpass.getuser()}@{socket.gethostname()}"
-        done = self._call(address, secret, ClusterCall("POST", path, body={"by": by}, accept=JSON))
+        done = manager.call(ClusterCall("POST", path, body={"by": by}, accept=JSON), PartitionLoss)
         self.stdout.write(
             f"accepted: it goes on with replica {done.replica_id} on broker {done.broker_id}, and"
             f" new messages begin at offset {done.next_offset}"
         )
-
-    def _call(self, address: str, secret: str, call: ClusterCall) -> PartitionLoss:
-        async def ask() -> PartitionLoss:
-            http = ClusterHttp(secret, tls=settings.QUEUE.tls)
-            try:
-                return (await http.call(address, call, timeout_s=CALL_TIMEOUT_S)).read(
-                    PartitionLoss
-                )
-            finally:
-                await http.close()
-
-        try:
-            return asyncio.run(ask())
-        except (QueueError, CallFailed) as error:
-            raise CommandError(f"the manager at {address}: {error}", returncode=1) from error
 
     def _show(self, loss: PartitionLoss) -> None:
         for one in loss.replicas:
@@ -99,10 +102,50 @@ class Command(BaseCommand):
             f" {what if lost else 'all'} that were acknowledged after the last report"
         )
 
-    def _is_sure(self, options: dict[str, Any]) -> bool:
-        where = f"{options['topic']}/{options['partition']}"
+    def _is_sure(self, where: str) -> bool:
         try:
             said = input(f"Accept that for good? Type {where} to go on: ")
         except EOFError:
             return False
         return said.strip() == where
+
+
+class _Manager:
+    """A manager, asked with the cluster's secret."""
+
+    def __init__(self, address: str, secret: str) -> None:
+        self._address = address
+        self._secret = secret
+
+    def call(self, call: ClusterCall, kind: type[T]) -> T:
+        """Make a call and return its answer.
+
+        Raises:
+            CommandError: it was refused, or no manager answered.
+        """
+
+        async def ask() -> T:
+            http = ClusterHttp(self._secret, tls=settings.QUEUE.tls)
+            try:
+                return (await http.call(self._address, call, timeout_s=CALL_TIMEOUT_S)).read(kind)
+            finally:
+                await http.close()
+
+        try:
+            return asyncio.run(ask())
+        except (QueueError, CallFailed) as error:
+            raise CommandError(f"the manager at {self._address}: {error}", returncode=1) from error
+
+    def leaderless(self) -> Iterator[tuple[str, int]]:
+        """Yield the partitions that have no leader now, topic by topic."""
+        after: str | None = ""
+        while after is not None:
+            path = f"/topics?{urlencode({'limit': MAX_PAGE, 'after': after})}"
+            page = self.call(ClusterCall("GET", path, accept=JSON), TopicList)
+            for topic in page.topics:
+                path = f"/topics/{topic}"
+                told = self.call(ClusterCall("GET", path, accept=JSON), TopicDetail)
+                for one in told.partitions:
+                    if one.condition in LEADERLESS:
+                        yield told.topic, one.partition
+            after = page.next
