@@ -618,7 +618,11 @@ class UnmovedOffsets(ClientError):
 
 
 class DamagedExport(ClientError):
-    """Exported files are damaged, incomplete or belong to something else; the text says which."""
+    """Exported files are damaged, incomplete or belong to something else; the text says which.
+
+    Next: run the export again where it is not complete, else import another copy of the files; or
+    import with `--skip-bad`, which leaves out what is damaged and counts it.
+    """
 
     code = "DAMAGED_EXPORT"
 
