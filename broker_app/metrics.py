@@ -250,6 +250,8 @@ def _transport(engine: Engine) -> Iterator[Metric]:
             "Peers that fell silent while their connection was up",
             engine.guard.silences,
         ),
+        ("snapshots_sent", "Snapshots that peers installed", engine.snapshots_sent.sent),
+        ("snapshots_received", "Snapshots installed here", engine.snapshots_received.received),
     )
     yield counter_by(
         f"{PREFIX}_raft_frames_dropped",

@@ -176,6 +176,8 @@ class EngineTwin:
         self.transport_counters = TransportCounters()
         self.incoming = SimpleNamespace(unknown_groups=0)
         self.guard = SimpleNamespace(silences=0)
+        self.snapshots_sent = SimpleNamespace(sent=0)
+        self.snapshots_received = SimpleNamespace(received=0)
         self.scrubber = SimpleNamespace(passes=0)
         self.failure: Any = SimpleNamespace(done=lambda: False)
         self.holding = False

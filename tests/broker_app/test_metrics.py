@@ -130,6 +130,7 @@ def change_all(runtime: BrokerRuntime, engine: EngineTwin) -> None:
     sent.dropped_appends, sent.dropped_control = 5, 6
     sent.rejected_connections["wrong secret"] = 2
     engine.guard.silences = 6
+    engine.snapshots_sent.sent, engine.snapshots_received.received = 2, 3
     engine.incoming.unknown_groups, engine.scrubber.passes = 3, 4
     runtime.elections.won, runtime.elections.terms = 12, 13
     runtime.traffic.batch_messages.add(20)
@@ -187,6 +188,8 @@ async def test_figures_show_what_is_and_was_at_the_moment(
         "raft_received_bytes_total": 800,
         "raft_rpcs_unknown_total": 3,
         "scrub_passes_total": 4,
+        "snapshots_sent_total": 2,
+        "snapshots_received_total": 3,
         "raft_frames_dropped_total": 6,
         "raft_connections_rejected_total": 2,
     }
