@@ -45,8 +45,8 @@ fit into `lease.HELD_S`."""
 
 MEMORY_TRANSPORT = "memory://localhost/"
 """Between beat and a worker of the same process; a broker sends nothing through it."""
-POLL_INTERVAL_S = 0.01
-"""How often a worker looks for a task in memory."""
+POLL_INTERVAL_S = 0.05
+"""How often a worker looks for a task in memory; a look takes 80 µs of processor time."""
 BEAT_INTERVAL_MAX_S = 0.25
 """Longest sleep of beat, and thereby the longest wait when it is stopped."""
 TASKS_AT_ONCE = 4
