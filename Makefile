@@ -21,6 +21,8 @@ ROUNDS ?= 20
 
 # Tests start hundreds of processes, which would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
+# A port that is given to `make` is the cluster's alone, not a setting of each process.
+unexport PORT
 
 PYTEST := QUEUE_ROLE=test $(BIN)/python -m pytest
 
