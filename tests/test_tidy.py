@@ -49,7 +49,6 @@ ENTRY_POINTS = re.compile(
 """Modules that Django or Python finds by their names."""
 LEFTOVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 FROM_AN_INDEX = re.compile(r"pip3? install\s+(-\S+\s+)*['\"]?myqueue\b|\bmyqueue" + r"\[")
-PAGE = re.compile(r"\b[\w-]+\.md\b")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(root|home|work|Users)/\w")
 
 
@@ -278,17 +277,6 @@ def test_no_path_of_one_machine_is_in_the_code():
 def test_nobody_is_told_to_install_the_library_from_an_index():
     """Its name there is another's; what is to be installed is this project, or a dependency."""
     assert not lines_with(FROM_AN_INDEX)
-
-
-def test_pages_that_code_names_are_there():
-    pages = {path.name for path in tracked() if path.suffix == ".md"}
-    missing = [
-        f"{name_of(path)}: {name}"
-        for path in python_files(*PACKAGES, "examples")
-        for name in PAGE.findall(path.read_text())
-        if name not in pages
-    ]
-    assert not missing
 
 
 def test_the_core_imports_the_standard_library_alone():

@@ -69,8 +69,10 @@ def test_curl_examples_succeed_however_long_one_reads_between_two(tmp_path: Path
         assert cluster.get("/consumers", topic="logs")["consumers"]
 
         operator = Reader(tmp_path / "operator", cluster.manager, ROOT, data=cluster.data_dir)
-        printed = operator.run(deletion._replace(text=deletion.text.replace("=big", "=logs")))
-        assert "consumer 1 forgotten" in printed
+        printed = operator.run(
+            deletion._replace(text=deletion.text.replace("--topic big", "--topic logs"))
+        )
+        assert "consumer 1 is forgotten" in printed
         left = cluster.get("/consumers", topic="logs")["consumers"]
         assert {one["state"] for one in left} <= {"revoked"}
 
