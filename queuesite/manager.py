@@ -7,14 +7,17 @@ import os
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 from django.core.management import call_command
 from django.db import connection, connections, transaction
+from django.db.migrations.recorder import MigrationRecorder
 
-from manager_app import selectors
+import queuesite
+from manager_app import migrations, selectors
 from manager_app.services.cluster import secret_record
 from queuesite.conf import SECRET_FILE
 from queuesite.private_files import close_to_others
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 PREPARATION_LOCK = 0x51554555
 """PostgreSQL's advisory lock that lets one manager at a time prepare the database."""
 DEFAULT_USERNAME = "admin"
+_APP_LABEL = "manager_app"
 PASSWORD_BYTES = 12
 """Randomness of a password that is made here."""
 
@@ -41,6 +45,10 @@ class _RandomPasswordHasher(PBKDF2PasswordHasher):
     iterations = 1_000
 
 
+class NewerDatabase(Exception):
+    """A later version migrated the database; one clear line says what to do. Exit status 2."""
+
+
 class WrongSecret(Exception):
     """Not the secret of the cluster in the database; one clear line says what to do. Status 2."""
 
@@ -52,14 +60,33 @@ def prepare_database(config: QueueConfig) -> dict[str, str]:
         What `ensure_superuser` returns.
 
     Raises:
+        NewerDatabase: a later version of this program migrated it.
         WrongSecret: the cluster in the database has another.
         django.db.Error: the database cannot be used.
     """
     with _preparation_lock():
+        require_known_database()
         call_command("migrate", interactive=False, verbosity=0)
         secret_record(config.cluster_secret, change=config.change_secret)
         require_secret(config)
         return ensure_superuser()
+
+
+def require_known_database() -> None:
+    """Refuse a database that a later version of this program has migrated.
+
+    Raises:
+        NewerDatabase: it has a migration that is not in this program.
+        django.db.Error: the database cannot be used.
+    """
+    known = {module.name for module in iter_modules(migrations.__path__)}
+    applied = MigrationRecorder(connection).applied_migrations()
+    unknown = sorted(name for app, name in applied if app == _APP_LABEL and name not in known)
+    if unknown:
+        raise NewerDatabase(
+            f"the database was migrated by a later version ({unknown[0]}) than this one,"
+            f" {queuesite.__version__}: start that version, or restore a backup from before it"
+        )
 
 
 def require_secret(config: QueueConfig) -> None:

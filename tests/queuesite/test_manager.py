@@ -5,15 +5,33 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from msgspec.structs import replace
 
 from http_base.tokens import secret_fingerprint
 from manager_app.models import Cluster
 from manager_app.services.cluster import cluster_ensure
 from queuesite.conf import QueueConfig
-from queuesite.manager import WrongSecret, ensure_superuser, prepare_database, require_secret
+from queuesite.manager import (
+    NewerDatabase,
+    WrongSecret,
+    ensure_superuser,
+    prepare_database,
+    require_known_database,
+    require_secret,
+)
 
 pytestmark = pytest.mark.django_db
+
+
+def test_database_that_a_later_version_migrated_is_refused_in_one_line():
+    require_known_database()
+    MigrationRecorder(connection).record_applied("auth", "9999_of_others")
+    require_known_database()
+    MigrationRecorder(connection).record_applied("manager_app", "9999_later")
+    with pytest.raises(NewerDatabase, match=r"later version \(9999_later\) than this one") as raised:
+        prepare_database(QueueConfig(cluster_secret="a secret of this length"))
+    assert "\n" not in str(raised.value)
 
 
 def test_first_start_makes_a_superuser_with_a_random_password():

@@ -54,12 +54,12 @@ class Command(BaseCommand):
         config = settings.QUEUE
         if config.role != MANAGER:
             raise CommandError(f"QUEUE_ROLE is {config.role}, not {MANAGER}", returncode=2)
-        from queuesite.manager import WrongSecret
+        from queuesite.manager import NewerDatabase, WrongSecret
 
         try:
             with ExitStack() as stack:
                 status = self._run(config, stack)
-        except (ListenError, StorageRefusal, WrongSecret) as error:
+        except (ListenError, NewerDatabase, StorageRefusal, WrongSecret) as error:
             raise CommandError(str(error), returncode=2) from error
         except Error as error:
             reason = str(error).strip().partition("\n")[0]
@@ -70,11 +70,17 @@ class Command(BaseCommand):
         from manager_app.options import ManagerOptions
         from manager_app.process import ManagerProcess
         from queuesite.asgi import make_application
-        from queuesite.manager import prepare_database, require_secret, sole_writer
+        from queuesite.manager import (
+            prepare_database,
+            require_known_database,
+            require_secret,
+            sole_writer,
+        )
 
         self._facts: dict[str, str] = {}
         keep_all_private(config.data_dir, MANAGER_NAMES)
         if config.read_only:
+            require_known_database()
             require_secret(config)
         else:
             if not config.database_url:
