@@ -161,6 +161,8 @@ class BrokerSummary(AnswerPart, frozen=True):
     disk_slow: bool | None
     rack: str | None
     """What it shares a failure with; "" when it does not say."""
+    version: str | None = None
+    """Of the package that it runs; None while it has not told this manager."""
 
 
 class BrokerList(SuccessPage, frozen=True):

@@ -173,6 +173,11 @@ class ManagerRuntime:
                 primary=primary,
             )
 
+    def version_of(self, broker_id: int) -> str | None:
+        """Return which version a broker runs; None while it has not told this manager."""
+        told = self.watch.told.get(broker_id)
+        return None if told is None else told.standing.version or None
+
     def suspects(self) -> frozenset[int]:
         """Return the ids of the brokers silent for `suspect_after_s`, dead ones included."""
         return self.broker_heartbeats.silent(self.monotonic_s(), self.suspect_after_s)

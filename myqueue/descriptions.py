@@ -132,6 +132,7 @@ class BrokerDescription(Description):
     disk_free_bytes: int | None
     disk_slow: bool | None
     rack: str | None
+    version: str | None
 
 
 class AddedBroker(Description):

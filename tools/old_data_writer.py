@@ -69,7 +69,7 @@ def _work(client: Client, address: str) -> dict[str, list[str]]:
     with Producer("jobs", address) as producer:
         producer.produce_many("jobs", [f"job {number}" for number in range(JOBS)])
     with myqueue.Worker("jobs", address, group="workers", delivery_limit=1) as worker:
-        out = []
+        out: list[Any] = []
         while len(out) < 6:
             out += worker.receive(6 - len(out), timeout=5)
         worker.ack(*out[:4])

@@ -63,10 +63,14 @@ class BrokersApi(ManagerView):
         return self.read_or_remember(
             lambda: _broker_list(
                 selectors.brokers_with_counts(asked, suspects).map(
-                    lambda broker: broker_summary(broker, suspects=suspects)
+                    lambda broker: broker_summary(
+                        broker,
+                        suspects=suspects,
+                        version=self.runtime.version_of(broker.broker_id),
+                    )
                 )
             ),
-            lambda: _broker_list(remembered.broker_summaries(metadata, asked, suspects)),
+            lambda: _broker_list(remembered.broker_summaries(self.runtime, asked)),
         )
 
     @describe(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PartitionMetadata,
         TopicMetadata,
     )
+    from manager_app.runtime import ManagerRuntime
 
 
 def topics(metadata: MetadataCopy, asked: TopicsQuery) -> Page[TopicMetadata]:
@@ -72,14 +73,13 @@ def _brokers(
     ]
 
 
-def broker_summaries(
-    metadata: MetadataCopy, asked: BrokersQuery, suspects: Collection[int]
-) -> Page[BrokerSummary]:
+def broker_summaries(manager: ManagerRuntime, asked: BrokersQuery) -> Page[BrokerSummary]:
     """Return what is known of brokers, in the order of their ids.
 
     Raises:
         DatabaseUnavailable: those of one rack are asked for, which only the database knows.
     """
+    metadata, suspects = manager.metadata, manager.suspects()
     current = metadata.current
     held: Counter[int] = Counter()
     led: Counter[int] = Counter()
@@ -101,6 +101,7 @@ def broker_summaries(
             disk_free_bytes=None,
             disk_slow=None,
             rack=None,
+            version=manager.version_of(broker.broker_id),
         )
     )
 

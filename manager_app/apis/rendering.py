@@ -159,12 +159,15 @@ def leadership(
     return leader_id, term
 
 
-def broker_summary(broker: Broker, *, suspects: Collection[int] = ()) -> BrokerSummary:
+def broker_summary(
+    broker: Broker, *, suspects: Collection[int] = (), version: str | None = None
+) -> BrokerSummary:
     """Return everything about a broker.
 
     Args:
         broker: with `replica_count` and `leader_count`.
         suspects: ids of brokers that have been silent for a short time.
+        version: that it runs; None while that is not known.
     """
     return BrokerSummary(
         broker_id=broker.broker_id,
@@ -178,4 +181,5 @@ def broker_summary(broker: Broker, *, suspects: Collection[int] = ()) -> BrokerS
         disk_free_bytes=broker.disk_free_bytes,
         disk_slow=broker.disk_slow,
         rack=broker.rack,
+        version=version,
     )

@@ -86,6 +86,8 @@ class ClusterFacts:
     """The whole cluster."""
 
     brokers: tuple[BrokerFacts, ...] = ()
+    version: str = ""
+    """Of the manager that looked."""
     topics: int = 0
     partitions: int = 0
     leaderless: Named = NONE

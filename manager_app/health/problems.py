@@ -28,6 +28,8 @@ LAG_AGE_MIN_S = 60.0
 """Nor one whose oldest message left is younger."""
 LAG_GROWTH = 1.1
 """It has so many times the lag of five minutes before."""
+BROKERS_NAMED_MAX = 5
+"""Brokers of a version that are named."""
 RESERVE_NEAR = 2.0
 """A disk with less free space than so many times its reserve will be full soon."""
 
@@ -67,6 +69,7 @@ def problems_of(facts: ClusterFacts) -> list[Problem]:
         *_of_partitions(facts),
         *_of_groups(facts),
         *_of_lease(facts),
+        *_of_versions(facts),
     ]
     order = (BAD, WARN, NOTE)
     return sorted(found, key=lambda problem: order.index(problem.severity))
@@ -257,6 +260,30 @@ def _of_lease(facts: ClusterFacts) -> Iterator[Problem]:
             to=To("Events", "console:events"),
             age_s=facts.lease_age_s,
         )
+
+
+def _of_versions(facts: ClusterFacts) -> Iterator[Problem]:
+    brokers: dict[str, list[str]] = {}
+    for broker in facts.brokers:
+        if broker.version and broker.state == BrokerState.ALIVE:
+            brokers.setdefault(broker.version, []).append(str(broker.broker_id))
+    if not brokers.keys() - {facts.version}:
+        return
+    running = [
+        f"{version} on broker{'' if len(ids) == 1 else 's'} {', '.join(ids[:BROKERS_NAMED_MAX])}"
+        + (f" and {len(ids) - BROKERS_NAMED_MAX} more" if len(ids) > BROKERS_NAMED_MAX else "")
+        for version, ids in sorted(brokers.items())
+    ]
+    yield Problem(
+        key="versions",
+        severity=NOTE,
+        text=f"Versions are mixed: {facts.version} on this manager, {'; '.join(running)}.",
+        advice=(
+            "Go on with the upgrade: two versions that follow each other work together, but what"
+            " is new is used when all run it."
+        ),
+        to=To("Brokers", "console:brokers"),
+    )
 
 
 def _to_broker(broker: BrokerFacts) -> To:

@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 from http_base.cluster import BrokerStanding
 from manager_app.brokers.client import BrokerCall
 from manager_app.health.facts import BrokerFacts, ClusterFacts, GroupFacts, stored_facts
@@ -96,6 +98,7 @@ class Watch:
         self._note_lease(now_s)
         self.facts = ClusterFacts(
             brokers=tuple(self._broker(one, recent, now_s) for one in stored.brokers),
+            version=settings.VERSION,
             topics=stored.topics,
             partitions=stored.partitions,
             leaderless=stored.leaderless,

@@ -20,6 +20,7 @@ BROKERS = (
     Column("replicas", "number"),
     Column("disk_free_bytes", "size", "DISK FREE"),
     Column("rack"),
+    Column("version"),
     Column("last_heartbeat", "time"),
 )
 

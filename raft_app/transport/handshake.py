@@ -7,7 +7,9 @@
               <- ACCEPTED   HMAC as "acceptor"
 
 A greeting names the protocol version, the cluster, the own and the expected broker id, a random
-challenge, and what the connection is for. Each HMAC-SHA256 with the cluster's secret covers its
+challenge, and what the connection is for; later versions may add fields, the first of them the
+oldest version that they speak, too. Both speak the newest version that both know, so that brokers
+are upgraded one after the other. Each HMAC-SHA256 with the cluster's secret covers its
 role, both ids, both challenges and the purpose, so that a proof neither serves the other direction
 nor another connection. The dialer proves itself first: a stranger who dials learns nothing made
 with the secret. It and what follows are encrypted where the processes have certificates, and only
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROTOCOL_VERSION = 2
+OLDEST_PROTOCOL_VERSION = 2
+"""What this side still speaks with brokers that were not upgraded yet."""
 CHALLENGE_BYTES = 32
 MAX_CLUSTER_ID_BYTES = 256
 MAX_HANDSHAKE_FRAME_BYTES = 1_024
@@ -72,13 +76,15 @@ class Identity:
             raise ValueError("the cluster's secret is empty")
 
 
-class _Greeting(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Greeting(msgspec.Struct, frozen=True, array_like=True):
     protocol_version: Annotated[int, Meta(ge=0)]
     cluster_id: str
     broker_id: Annotated[int, Meta(ge=1)]
     expected_broker_id: Annotated[int, Meta(ge=1)]
     challenge: Annotated[bytes, Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
     purpose: Purpose = Purpose.RPCS
+    oldest_version: Annotated[int, Meta(ge=0)] = 0
+    """What the sender speaks too; 0 for `protocol_version` alone."""
 
 
 _encode = Encoder().encode
@@ -142,7 +148,7 @@ class DialerHandshake:
         return b""
 
     def _receive_challenge(self, frame: Frame) -> bytes:
-        greeting = _read_greeting(frame, FrameKind.CHALLENGE, self._identity)
+        greeting, version = _read_greeting(frame, FrameKind.CHALLENGE, self._identity)
         if greeting.broker_id != self.peer_broker_id:
             raise HandshakeError(
                 "broker_id",
@@ -153,6 +159,7 @@ class DialerHandshake:
             ids=(self._identity.broker_id, self.peer_broker_id),
             challenges=(self._challenge, greeting.challenge),
             purpose=self.purpose,
+            version=version,
         )
         return _frame(FrameKind.PROOF, (self._proofs.dialer,))
 
@@ -184,7 +191,7 @@ class AcceptorHandshake:
         return _frame(FrameKind.ACCEPTED, (self._proofs.acceptor,))
 
     def _receive_hello(self, frame: Frame) -> bytes:
-        greeting = _read_greeting(frame, FrameKind.HELLO, self._identity)
+        greeting, version = _read_greeting(frame, FrameKind.HELLO, self._identity)
         self.peer_broker_id = greeting.broker_id
         self.purpose = greeting.purpose
         self._proofs = _Proofs.make(
@@ -192,6 +199,7 @@ class AcceptorHandshake:
             ids=(greeting.broker_id, self._identity.broker_id),
             challenges=(greeting.challenge, self._challenge),
             purpose=self.purpose,
+            version=version,
         )
         return _frame(
             FrameKind.CHALLENGE,
@@ -214,11 +222,15 @@ class _Proofs:
         ids: tuple[int, int],
         challenges: tuple[bytes, bytes],
         purpose: Purpose,
+        version: int,
     ) -> _Proofs:
-        """Compute both; `ids` and `challenges` are the dialer's, then the acceptor's."""
+        """Compute both; `ids` and `challenges` are the dialer's, then the acceptor's.
+
+        `version` is the one that both speak.
+        """
 
         def proof(role: str) -> bytes:
-            claim = (role, PROTOCOL_VERSION, identity.cluster_id, *ids, *challenges, purpose)
+            claim = (role, version, identity.cluster_id, *ids, *challenges, purpose)
             return hmac.digest(identity.secret, _encode(claim), "sha256")
 
         return cls(dialer=proof("dialer"), acceptor=proof("acceptor"))
@@ -249,12 +261,21 @@ def _read(frame: Frame, kind: FrameKind, decoder: Decoder[_Body]) -> _Body:
         raise FrameError("body", f"{kind.name}: {error}") from error
 
 
-def _read_greeting(frame: Frame, kind: FrameKind, identity: Identity) -> _Greeting:
+def _read_greeting(frame: Frame, kind: FrameKind, identity: Identity) -> tuple[_Greeting, int]:
+    """Return a greeting, and the protocol version that both sides speak.
+
+    Raises:
+        HandshakeError: there is none, or it is somebody else.
+    """
     greeting = _read(frame, kind, _GREETING)
-    if greeting.protocol_version != PROTOCOL_VERSION:
+    newest = greeting.protocol_version
+    version = min(newest, PROTOCOL_VERSION)
+    if version < max(OLDEST_PROTOCOL_VERSION, greeting.oldest_version or newest):
         raise HandshakeError(
             "protocol_version",
-            f"protocol version {greeting.protocol_version}, not {PROTOCOL_VERSION}",
+            f"protocol version {greeting.oldest_version or newest} to {newest}, not"
+            f" {OLDEST_PROTOCOL_VERSION} to {PROTOCOL_VERSION}: it runs another version of the"
+            " program, which cannot work beside this one",
         )
     if greeting.cluster_id != identity.cluster_id:
         raise HandshakeError("cluster_id", f"belongs to cluster {greeting.cluster_id[:80]!r}")
@@ -265,7 +286,7 @@ def _read_greeting(frame: Frame, kind: FrameKind, identity: Identity) -> _Greeti
         )
     if greeting.broker_id == identity.broker_id:
         raise HandshakeError("broker_id", f"also calls itself broker {identity.broker_id}")
-    return greeting
+    return greeting, version
 
 
 def _check_proof(frame: Frame, kind: FrameKind, expected: bytes) -> None:

@@ -135,7 +135,7 @@ class BrokerTwin:
         self.passing = PassingPart(self)
         self.batches: list[bytes] = []
         """Record batches as they came."""
-        self.standing = BrokerStanding(version="twin", uptime_s=1.0)
+        self.standing = BrokerStanding(version=settings.VERSION, uptime_s=1.0)
         """What it tells of itself."""
         self.stopping = False
         self._server: TestServer | None = None

@@ -29,7 +29,9 @@ def test_database_that_a_later_version_migrated_is_refused_in_one_line():
     MigrationRecorder(connection).record_applied("auth", "9999_of_others")
     require_known_database()
     MigrationRecorder(connection).record_applied("manager_app", "9999_later")
-    with pytest.raises(NewerDatabase, match=r"later version \(9999_later\) than this one") as raised:
+    with pytest.raises(
+        NewerDatabase, match=r"later version \(9999_later\) than this one"
+    ) as raised:
         prepare_database(QueueConfig(cluster_secret="a secret of this length"))
     assert "\n" not in str(raised.value)
 

@@ -40,6 +40,27 @@ def test_a_cluster_that_is_well_has_no_problem():
     assert "no topic yet" in sentence(replace(CLUSTER, partitions=0), [])[1]
 
 
+def of_versions(*versions, **facts):
+    brokers = tuple(
+        replace(WELL, broker_id=number, version=version, **facts)
+        for number, version in enumerate(versions, 1)
+    )
+    return problems_of(replace(CLUSTER, brokers=brokers, version="1.1.0"))
+
+
+def test_mixed_versions_are_told_with_who_runs_what():
+    assert of_versions("1.1.0", "1.1.0") == []
+    assert of_versions("1.1.0", "") == []
+    assert of_versions("1.0.0", state="stopping") == []
+    [told] = of_versions("1.1.0", "1.0.0", "1.1.0")
+    assert (told.key, told.severity) == ("versions", NOTE)
+    assert told.text == (
+        "Versions are mixed: 1.1.0 on this manager, 1.0.0 on broker 2; 1.1.0 on brokers 1, 3."
+    )
+    [told] = of_versions(*["1.0.0"] * 7)
+    assert told.text.endswith("1.0.0 on brokers 1, 2, 3, 4, 5 and 2 more.")
+
+
 @pytest.mark.parametrize(
     ("facts", "found"),
     [

@@ -17,6 +17,7 @@ from raft_app.transport.handshake import (
     DialerHandshake,
     HandshakeError,
     Identity,
+    Purpose,
 )
 
 SECRET = b"s" * 32
@@ -112,6 +113,29 @@ def test_an_answer_from_another_broker_is_refused():
     with pytest.raises(HandshakeError) as caught:
         one.receive(frame(stranger))
     assert caught.value.reason == "broker_id"
+
+
+def later_hello(*, oldest: int) -> bytes:
+    """Return the greeting of a broker of a later version, with fields that only it knows."""
+    return packed(
+        FrameKind.HELLO,
+        [PROTOCOL_VERSION + 2, "c1", 1, 2, challenge(1), Purpose.RPCS, oldest, "of later versions"],
+    )
+
+
+def test_a_later_version_is_spoken_to_in_the_newest_version_that_both_know():
+    later, two = dialer(), acceptor()
+    answer = frame(two.receive(frame(later_hello(oldest=PROTOCOL_VERSION))))
+    assert msgspec.msgpack.decode(answer.body)[0] == PROTOCOL_VERSION
+    two.receive(frame(later.receive(answer)))
+    assert two.done
+    assert two.peer_broker_id == 1
+
+
+def test_a_later_version_that_has_left_this_one_behind_is_refused():
+    with pytest.raises(HandshakeError, match="another version of the program") as caught:
+        acceptor().receive(frame(later_hello(oldest=PROTOCOL_VERSION + 1)))
+    assert caught.value.reason == "protocol_version"
 
 
 @pytest.mark.parametrize("version", [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1])
