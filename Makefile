@@ -27,7 +27,8 @@ unexport PORT
 PYTEST := QUEUE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run wheels test postgres fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean
+TO ?=
+.PHONY: help setup run wheels version test postgres fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -55,6 +56,9 @@ run: $(RUNS) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
 wheels: $(STAMP) ## Build both distributions into dist/
 	$(BIN)/python -m build --no-isolation -o dist distributions/client
 	$(BIN)/python -m build --no-isolation -o dist .
+
+version: $(STAMP) ## Give both distributions a version: TO=1.2.3, or TO=1.2.4.dev0 to begin the next
+	$(BIN)/python -m tools.version $(TO)
 
 test: $(STAMP) ## Run all tests (TEST=path for some); JOBS at once, with real processes CLUSTER_JOBS
 ifdef TEST

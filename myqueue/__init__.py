@@ -100,7 +100,7 @@ _NAMES = {
 """What each module gives, separated by spaces; a test compares it with the imports above."""
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__version__ = "0.1.0"
+__version__ = "0.4.0.dev0"
 if not TYPE_CHECKING:
     # Type checkers read lists of names that are written out, or the imports above.
     __all__ = sorted([*_MODULE_OF, "__version__"])

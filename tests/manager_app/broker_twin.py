@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from django.conf import settings
 
 from http_base.cluster import (
     BrokerReport,

@@ -19,7 +19,7 @@ Each setting is an environment variable of the manager or broker. Where one is u
 default holds; a wrong value or an impossible combination stops the start with one clear line and
 exit status 2. `QUEUE_ROLE` need not be set: `manage.py manager` and `manage.py broker` do it.
 
-Before version 0.3 the names had no prefix: `PORT`, `DATA_DIR`, and `QUEUESITE_ROLE`. These older
+Before version 0.4 the names had no prefix: `PORT`, `DATA_DIR`, and `QUEUESITE_ROLE`. These older
 spellings are still read where the new ones are unset; a setting that has two different values in
 its two spellings stops the start. A variable that begins with `QUEUE_` and is none of these is told
 at the start, with the name that may be meant, and so is one without the prefix that is spelt almost

@@ -35,7 +35,7 @@ async def test_brokers_are_seen_as_they_tell_and_as_the_database_knows(site):
     assert (seen.version, seen.uptime_s, seen.stored_bytes) == ("9", 77.0, 5)
     assert seen.answers
     assert (seen.replicas, watch.facts.topics, watch.facts.partitions) == (2, 1, 2)
-    assert [one.key for one in watch.problems] == ["broker 2 disk"]
+    assert [one.key for one in watch.problems] == ["broker 2 disk", "versions"]
 
 
 async def test_a_broker_that_went_down_is_a_problem_by_name_until_it_is_back(site):
