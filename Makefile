@@ -28,7 +28,7 @@ PYTEST := QUEUE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 TO ?=
-.PHONY: help setup run wheels version test postgres fronts style lint types core sim cluster mutants bench bench-setup screenshots docs check clean
+.PHONY: help setup run wheels version test postgres fronts style lint types audit core sim cluster rolling mutants bench bench-setup screenshots docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ lint: $(STAMP) ## Check format, rules and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
+audit: $(STAMP) ## Ask the advisories of the package index about what is pinned
+	@$(BIN)/python -m tools.audit
+
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
@@ -99,6 +102,9 @@ sim: $(STAMP) ## Simulate core and brokers: SEEDS=n seeds, or SEED=n alone
 
 cluster: $(STAMP) ## Test with real processes, each fault ROUNDS times
 	CLUSTER_ROUNDS=$(ROUNDS) $(PYTEST) tests/cluster -m cluster
+
+rolling: $(STAMP) ## Upgrade a running cluster from the version before, which git has to have
+	ROLLING=1 $(PYTEST) tests/cluster/test_rolling.py
 
 mutants: $(STAMP) ## Plant every deliberate fault and see its test fail: ONLY=name,name
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
@@ -115,7 +121,7 @@ screenshots: $(STAMP) ## Take pictures of the console into docs/images/console
 docs: $(STAMP) ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-check: lint types docs test postgres ## All of it, as CI does; `test` contains the cluster tests
+check: lint types audit docs test postgres ## All of it, as CI does; `test` contains the cluster tests
 	$(MAKE) sim SEEDS=30
 
 clean: ## Remove what was built, keep the data

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from http_base.tokens import cluster_token
-from queuesite.conf import variable_of
+from queuesite.conf import older_spelling, variable_of
 from tests.cluster.processes import (
     ROOT,
     clear,
@@ -50,6 +50,8 @@ class ServerUnderTest:
         self.port = port
         self.address = f"http://127.0.0.1:{port}"
         self.environment = environment
+        self.tree = ROOT
+        """Which program it runs: this one, or an earlier version that was checked out there."""
         self.wrapper: list[str] = []
         """Command that the server's own is appended to."""
         self.process: subprocess.Popen[bytes] | None = None
@@ -65,16 +67,18 @@ class ServerUnderTest:
         assert self.process is None, f"{self.command} runs already"
         self.directory.mkdir(parents=True, exist_ok=True)
         self._log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
+        variables = {
+            "QUEUE_PORT": str(self.port),
+            "QUEUE_DATA_DIR": str(self.directory),
+            "QUEUE_CLUSTER_SECRET": SECRET,
+            **self.environment,
+        }
+        if self.tree != ROOT:
+            variables = {older_spelling(name): value for name, value in variables.items()}
         self.process = popen(
-            [*self.wrapper, sys.executable, str(ROOT / "manage.py"), self.command],
-            cwd=ROOT,
-            env={
-                **inherited(),
-                "QUEUE_PORT": str(self.port),
-                "QUEUE_DATA_DIR": str(self.directory),
-                "QUEUE_CLUSTER_SECRET": SECRET,
-                **self.environment,
-            },
+            [*self.wrapper, sys.executable, str(self.tree / "manage.py"), self.command],
+            cwd=self.tree,
+            env={**inherited(), "PYTHONPATH": str(self.tree), **variables},
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
