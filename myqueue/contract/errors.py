@@ -263,8 +263,8 @@ class BrokerAlreadyPresent(QueueError):
 class UnauthorizedException(QueueError):
     """The id is not registered for this topic, or the token is missing or wrong.
 
-    Next: send the token of the registration, or with `AUTH=required` an API token; register anew
-    if it is forgotten.
+    Next: send the token of the registration, or with `QUEUE_AUTH=required` an API token;
+    register anew if it is forgotten.
     """
 
     code, http_status = "UNAUTHORIZED", 401
