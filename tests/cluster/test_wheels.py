@@ -157,7 +157,7 @@ def test_versions_are_equal() -> None:
     assert myqueue.__version__ == queuesite.__version__
     pinned = (ROOT / "distributions" / "client-version.txt").read_text()
     assert Requirement(pinned.strip()).specifier.contains(myqueue.__version__)
-    assert re.search(r"==\d+\.\d+\.\d+$", pinned.strip())
+    assert re.search(r"==\d+\.\d+\.\d+(\.dev\d+)?$", pinned.strip())
 
 
 def test_client_works_without_the_packages_of_a_server(
