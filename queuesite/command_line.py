@@ -23,6 +23,7 @@ from queuesite.conf import (
     from_environment,
     missing_protection,
     not_read,
+    older_spelling,
     read_setting,
 )
 from queuesite.optional_packages import import_drf_alone
@@ -54,6 +55,7 @@ def prepare_environment(arguments: list[str]) -> QueueConfig:
     is_broker = subcommand in (BROKER, *WITH_BROKER_TABLES)
     ensure_role(os.environ, BROKER if is_broker else MANAGER)
     if subcommand == MANAGER and {"-r", "--read-only"} & set(arguments[1:]):
+        os.environ.pop(older_spelling("QUEUE_READ_ONLY"), None)  # an option is above a setting
         os.environ["QUEUE_READ_ONLY"] = "1"
     config = from_environment(os.environ)
     if subcommand == BROKER and not read_setting(os.environ, "QUEUE_DATA_DIR"):
@@ -122,6 +124,6 @@ def execute(config: QueueConfig) -> None:
         if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
             raise
         reason = str(error).strip().partition("\n")[0]
-        where = "DATABASE_URL" if config.database_url else f"DATA_DIR={config.data_dir}"
+        where = "QUEUE_DATABASE_URL" if config.database_url else f"QUEUE_DATA_DIR={config.data_dir}"
         sys.stderr.write(f"the managers' database of {where} cannot be used: {reason}\n")
         sys.exit(USAGE_STATUS)

@@ -40,7 +40,8 @@ def test_role_is_that_of_the_subcommand(arguments, role):
 
 
 @pytest.mark.parametrize("option", ["-r", "--read-only"])
-def test_manager_that_only_reads_is_told_by_its_option(option):
+def test_manager_that_only_reads_is_told_by_its_option(option, monkeypatch):
+    monkeypatch.setenv("READ_ONLY", "0")
     assert prepare_environment(["manager", option]).read_only
 
 
@@ -67,7 +68,7 @@ def test_command_that_finds_no_database_says_where_it_looked(tmp_path):
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    said = "the managers' database of DATA_DIR=data/manager cannot be used: unable to open"
+    said = "the managers' database of QUEUE_DATA_DIR=data/manager cannot be used: unable to open"
     assert (done.returncode, done.stderr) == (2, f"{said} database file\n")
 
 
@@ -83,7 +84,7 @@ def test_what_moves_data_is_the_clients_command(monkeypatch):
     monkeypatch.setattr(os, "execv", lambda program, command: became.append(command))
     monkeypatch.setenv("MYQUEUE_ADDRESS", "")
     monkeypatch.delenv("MYQUEUE_ADDRESS")
-    monkeypatch.setenv("PORT", "8123")
+    monkeypatch.setenv("QUEUE_PORT", "8123")
     become_client(prepare_environment(["export", "saved"]))
     assert os.environ["MYQUEUE_ADDRESS"] == "http://127.0.0.1:8123"
     monkeypatch.setattr(sys, "argv", ["queuesite", "export", "saved"])
