@@ -364,11 +364,12 @@ class ClientForgotten(Success, frozen=True):
 
 
 class ClientFacts(AnswerPart, frozen=True):
-    """A registered client."""
+    """A registered client; `address` is null where this manager did not hear it, but another."""
 
     topic: str
     state: Literal["alive", "expired", "revoked"]
     last_heartbeat: Milliseconds | None
+    address: str | None
 
 
 class ProducerFacts(ClientFacts, frozen=True):
@@ -449,13 +450,14 @@ class GroupList(SuccessPage, frozen=True):
 
 
 class MemberFacts(AnswerPart, frozen=True):
-    """A member of a group."""
+    """A member of a group; the primary alone knows its `address`, once it heard it."""
 
     member_id: str
     topics: list[str]
     assignment: dict[str, list[int]]
     last_heartbeat: Milliseconds | None
     session_timeout_ms: int
+    address: str | None
 
 
 class GroupPlace(AnswerPart, frozen=True):

@@ -144,23 +144,31 @@ class AddedBroker(Description):
 
 
 class ClientDescription(Description):
-    """A registered producer or consumer; one of the two ids is None."""
+    """A registered producer or consumer; one of the two ids is None.
+
+    `address` is from where it was heard last; None where another manager hears it.
+    """
 
     producer_id: int | None
     consumer_id: int | None
     topic: str
     state: Literal["alive", "expired", "revoked"]
     last_heartbeat: int | None
+    address: str | None
 
 
 class MemberDescription(Description):
-    """A member of a group; `assignment` is topic -> partitions that it reads."""
+    """A member of a group; `assignment` is topic -> partitions that it reads.
+
+    `address` is from where it speaks; None while the primary manager has not heard it.
+    """
 
     member_id: str
     topics: list[str]
     assignment: dict[str, list[int]]
     last_heartbeat: int | None
     session_timeout_ms: int
+    address: str | None
 
 
 class GroupPartition(Description):

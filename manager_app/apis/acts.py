@@ -10,6 +10,7 @@ from django.db import transaction
 
 from http_base.writes import DATABASE_FAILURES
 from manager_app.models import Event, EventKind, EventOutcome
+from manager_app.proxy.primary import speaker_of
 from manager_app.services.events import OBJECTS, about_all, event_store, person_named
 from myqueue.contract.errors import OUTCOME_UNKNOWN
 
@@ -67,7 +68,7 @@ def note_act(act: Act, request: ApiRequest, response: Response, parts: Mapping[s
         text=message if outcome == EventOutcome.DONE and message else _text(act, parts, message),
         about=about_all(_objects(parts, said)),
         person=person_named(request.caller),
-        origin=request.client_address,
+        origin=speaker_of(request),
         outcome=outcome,
         details={"asked": _asked(request)} if outcome == EventOutcome.DONE else {},
     )

@@ -33,6 +33,7 @@ from manager_app.clients.registration import (
 )
 from manager_app.inputs import ClientsQuery
 from manager_app.models import Event, EventKind, EventOutcome
+from manager_app.proxy.primary import speaker_of
 from manager_app.selectors import ClientKey
 from manager_app.services.events import event_store, person_named
 from myqueue.contract.inputs import ClientForget, ConsumerRegister, ProducerRegister
@@ -72,7 +73,9 @@ class ProducerRegisterApi(ManagerView):
         """Register a new producer; `producer_id` and `token` re-attach a registered one."""
         self.runtime.require_database()
         call = self.read(request, ProducerRegister)
-        key, token = register_producer(self.runtime, call, caller=request.caller)
+        key, token = register_producer(
+            self.runtime, call, caller=request.caller, address=speaker_of(request)
+        )
         return self.respond(
             _registration(
                 ProducerRegistered, self.runtime, call.topic, token, producer_id=key.client_id
@@ -101,7 +104,9 @@ class ConsumerRegisterApi(ManagerView):
         """Register a new consumer; `consumer_id` and `token` re-attach a registered one."""
         self.runtime.require_database()
         call = self.read(request, ConsumerRegister)
-        key, token = register_consumer(self.runtime, call, caller=request.caller)
+        key, token = register_consumer(
+            self.runtime, call, caller=request.caller, address=speaker_of(request)
+        )
         return self.respond(
             _registration(
                 ConsumerRegistered, self.runtime, call.topic, token, consumer_id=key.client_id
@@ -154,7 +159,13 @@ class ProducersApi(ManagerView):
         input=ClientsQuery,
         answer=ProducerList(
             producers=[
-                ProducerFacts(producer_id=1, topic="logs", state="alive", last_heartbeat=_HEARD)
+                ProducerFacts(
+                    producer_id=1,
+                    topic="logs",
+                    state="alive",
+                    last_heartbeat=_HEARD,
+                    address="127.0.0.1",
+                )
             ],
             next=None,
         ),
@@ -184,7 +195,13 @@ class ConsumersApi(ManagerView):
         input=ClientsQuery,
         answer=ConsumerList(
             consumers=[
-                ConsumerFacts(consumer_id=1, topic="logs", state="alive", last_heartbeat=_HEARD)
+                ConsumerFacts(
+                    consumer_id=1,
+                    topic="logs",
+                    state="alive",
+                    last_heartbeat=_HEARD,
+                    address="127.0.0.1",
+                )
             ],
             next=None,
         ),
@@ -224,7 +241,7 @@ def _forget(view: ManagerView, request: ApiRequest, key: ClientKey) -> Response:
                 action="client forgotten",
                 text=message.capitalize(),
                 person=person_named(administrator),
-                origin=request.client_address,
+                origin=speaker_of(request),
                 outcome=EventOutcome.DONE,
             )
         )
@@ -253,5 +270,6 @@ def _facts(kind: type[_F], runtime: ManagerRuntime, row: ClientRow, **client_id:
         topic=row.topic,
         state="expired" if runtime.clients.is_expired(row.key, row.state) else "alive",
         last_heartbeat=unix_ms(runtime.clients.latest(row.key, row.last_heartbeat)),
+        address=runtime.clients.address(row.key),
         **client_id,
     )

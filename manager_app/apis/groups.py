@@ -27,6 +27,7 @@ from manager_app.groups.descriptions import (
 from manager_app.groups.offset_moves import Asker
 from manager_app.groups.standings import Overview
 from manager_app.inputs import GroupsQuery, MembersQuery, Nothing
+from manager_app.proxy.primary import speaker_of
 from myqueue.contract.answers import (
     GroupOffsetsMoved,
     MemberAssignment,
@@ -71,6 +72,7 @@ _DETAIL = GroupDetail(
             assignment={"logs": [0, 1]},
             last_heartbeat=1_700_000_000_000,
             session_timeout_ms=30_000,
+            address="127.0.0.1",
         )
     ],
     partitions=[
@@ -113,7 +115,9 @@ class GroupJoinApi(ManagerView):
         call = self.read(request, GroupJoin)
         check_group_name(group)
         subscription = await _subscription(runtime, call)
-        assignment = await runtime.groups.join(group, subscription, member_id=call.member_id)
+        assignment = await runtime.groups.join(
+            group, subscription, member_id=call.member_id, address=speaker_of(request)
+        )
         return self.respond(assignment)
 
 
@@ -138,7 +142,11 @@ class GroupHeartbeatApi(ManagerView):
         check_group_name(group)
         owned = {TopicPartition(name, index) for name, of in call.owned.items() for index in of}
         assignment = await runtime.groups.heartbeat(
-            group, call.member_id, generation=call.generation, owned=owned
+            group,
+            call.member_id,
+            generation=call.generation,
+            owned=owned,
+            address=speaker_of(request),
         )
         return self.respond(assignment)
 

@@ -19,6 +19,7 @@ from manager_app.clients.heartbeat_passing import KINDS, PassedHeartbeats, take_
 from manager_app.clients.registration import renew_token
 from manager_app.cluster_figures import manager_families
 from manager_app.inputs import HealthQuery
+from manager_app.proxy.primary import speaker_of
 from manager_app.runtime import installed
 from manager_app.selectors import ClientKey
 from myqueue.contract.answers import DONE
@@ -91,7 +92,7 @@ class HealthApi(ManagerView):
         assert call.key is not None
         if call.type == HEALTH_BROKER:
             guard.require(request.caller, OPERATE)
-        await self._beat(call.type, call.key)
+        await self._beat(call.type, call.key, speaker_of(request))
         token = bearer_token(request)
         renewed: str | UnsetType = UNSET
         if token is not None and (kind := KINDS.get(call.type)) is not None:
@@ -99,14 +100,14 @@ class HealthApi(ManagerView):
             renewed = renew_token(self.runtime, key, token)
         return self.respond(HeartbeatTaken(type=call.type, key=call.key, token=renewed))
 
-    async def _beat(self, kind_number: int, key: int | str) -> None:
+    async def _beat(self, kind_number: int, key: int | str, address: str) -> None:
         runtime = self.runtime
         if kind_number == HEALTH_BROKER:
             runtime.require_primary()
             if not await runtime.database.run(beat_broker, runtime, key):
                 raise ClientNotFound(f"there is no broker {str(key)[:260]!r}", field="key")
         elif (kind := KINDS.get(kind_number)) is not None:
-            await runtime.clients.beat(kind, _client_id(kind, key))
+            await runtime.clients.beat(kind, _client_id(kind, key), address=address)
         else:
             raise InvalidRequest(
                 f"type must be 0 (consumer), 1 (producer) or 2 (broker), not {kind_number}",

@@ -37,6 +37,7 @@ from manager_app.groups.dead_letters import redrive
 from manager_app.inputs import Nothing, TopicPurge, TopicRedrive, TopicsQuery
 from manager_app.models import Event, EventKind, EventOutcome
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
+from manager_app.proxy.primary import speaker_of
 from manager_app.proxy.purge import purge
 from manager_app.services.events import about, event_store, person_named
 from myqueue.contract import retry_after
@@ -368,7 +369,7 @@ def _begun(
         action=action,
         text=text,
         person=person_named(request.caller),
-        origin=request.client_address,
+        origin=speaker_of(request),
         outcome=EventOutcome.UNKNOWN,
         details={"asked": {k: v for k, v in asdict(asked).items() if v is not None}},
     )

@@ -49,7 +49,11 @@ many where all leaders answer."""
 
 
 def register_producer(
-    runtime: ManagerRuntime, call: ProducerRegister, *, caller: Caller | None = None
+    runtime: ManagerRuntime,
+    call: ProducerRegister,
+    *,
+    caller: Caller | None = None,
+    address: str = "",
 ) -> tuple[ClientKey, str]:
     """Register a producer, creating its topic if it is missing; return its key and token.
 
@@ -59,6 +63,7 @@ def register_producer(
         runtime: of this manager.
         call: what is asked for.
         caller: who registers, whom the token names; None where that does not matter.
+        address: from where; empty where that is not known.
 
     Raises:
         UnauthorizedException: the token of a producer that re-attaches is missing or another's.
@@ -67,7 +72,7 @@ def register_producer(
     """
     if call.producer_id is not None:
         key = ClientKey("producer", call.producer_id)
-        return _reattach(runtime, key, call, caller)
+        return _reattach(runtime, key, call, caller, address=address)
     _refuse_token(call.token, "producer_id")
     try:
         selectors.topic_get(call.topic)
@@ -77,7 +82,7 @@ def register_producer(
             create_topic(runtime, TopicCreate(topic=call.topic))
             event_store(_created_by_producer(call.topic, caller))
     key = producer_create(call.topic)
-    return _registered(runtime, key, call.topic, caller)
+    return _registered(runtime, key, call.topic, caller, address=address)
 
 
 def _created_by_producer(topic: str, caller: Caller | None) -> Event:
@@ -92,7 +97,11 @@ def _created_by_producer(topic: str, caller: Caller | None) -> Event:
 
 
 def register_consumer(
-    runtime: ManagerRuntime, call: ConsumerRegister, *, caller: Caller | None = None
+    runtime: ManagerRuntime,
+    call: ConsumerRegister,
+    *,
+    caller: Caller | None = None,
+    address: str = "",
 ) -> tuple[ClientKey, str]:
     """Register a consumer; return its key and token.
 
@@ -104,6 +113,7 @@ def register_consumer(
         runtime: of this manager.
         call: what is asked for.
         caller: who registers, whom the token names; None where that does not matter.
+        address: from where; empty where that is not known.
 
     Raises:
         UnauthorizedException: the token of a consumer that re-attaches is missing or another's.
@@ -112,7 +122,7 @@ def register_consumer(
     """
     if call.consumer_id is not None:
         key = ClientKey("consumer", call.consumer_id)
-        return _reattach(runtime, key, call, caller)
+        return _reattach(runtime, key, call, caller, address=address)
     _refuse_token(call.token, "consumer_id")
     key = consumer_create(call.topic, call.start)
     if call.start == "latest":
@@ -123,7 +133,7 @@ def register_consumer(
         except QueueError:
             client_revoke(key)
             raise
-    return _registered(runtime, key, call.topic, caller)
+    return _registered(runtime, key, call.topic, caller, address=address)
 
 
 def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
@@ -195,6 +205,8 @@ def _reattach(
     key: ClientKey,
     call: ProducerRegister | ConsumerRegister,
     caller: Caller | None,
+    *,
+    address: str,
 ) -> tuple[ClientKey, str]:
     topic = call.topic
     said = _check_own_token(runtime, key, call.token)
@@ -203,7 +215,7 @@ def _reattach(
             f"{key.kind} {key.client_id} is not registered for topic {topic[:260]!r}"
         )
     client_reattach(key, topic)
-    return _registered(runtime, key, topic, caller)
+    return _registered(runtime, key, topic, caller, address=address)
 
 
 def _check_own_token(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> ClientToken:
@@ -226,9 +238,9 @@ def _refuse_token(token: str | None, field: str) -> None:
 
 
 def _registered(
-    runtime: ManagerRuntime, key: ClientKey, topic: str, caller: Caller | None
+    runtime: ManagerRuntime, key: ClientKey, topic: str, caller: Caller | None, *, address: str
 ) -> tuple[ClientKey, str]:
-    runtime.clients.register(key, topic)
+    runtime.clients.register(key, topic, address=address)
     origin = "" if caller is None else caller.holder.origin
     token = ClientToken(key.kind, key.client_id, topic, runtime.now_ms, origin)
     return key, sign_client(runtime.secret, token)

@@ -51,6 +51,8 @@ class KnownClient:
     """Of the lease under which it was looked up, if it was the primary's look."""
     used_s: float
     """When it last called, or registered."""
+    address: str = ""
+    """From where it registered, or sent its last heartbeat; empty: another manager heard it."""
 
 
 class ClientRegistry:
@@ -120,8 +122,13 @@ class ClientRegistry:
             self.note(client.key)
         return client
 
-    async def beat(self, kind: ClientKind, client_id: int) -> None:
+    async def beat(self, kind: ClientKind, client_id: int, *, address: str = "") -> None:
         """Note a heartbeat, however long the client was silent.
+
+        Args:
+            kind: of the client.
+            client_id: its id.
+            address: from where it came; empty where that is not known.
 
         Raises:
             ClientNotFound: there is no such client.
@@ -129,6 +136,7 @@ class ClientRegistry:
         client = await self._find(ClientKey(kind, client_id))
         if client is None:
             raise ClientNotFound(f"there is no {kind} {str(client_id)[:20]}", field="key")
+        client.address = address or client.address
         self.note(client.key)
 
     def note(self, key: ClientKey, *, age_s: float = 0.0) -> None:
@@ -137,13 +145,14 @@ class ClientRegistry:
         at = self._now() - timedelta(seconds=age_s)
         self._unrecorded[key] = max(at, self._unrecorded.get(key, at))
 
-    def register(self, key: ClientKey, topic: str) -> None:
-        """Note a client that was just stored as alive."""
+    def register(self, key: ClientKey, topic: str, *, address: str = "") -> None:
+        """Note a client that was just stored as alive, and from where it registered."""
         known = self._clients.get(key)
         now_s = self._monotonic_s()
         rotation = known.rotation if known else RoundRobin(key.client_id)
         self.heartbeats.beat(key, now_s)
-        self._clients[key] = KnownClient(key, topic, rotation, now_s, self._epoch(), now_s)
+        known = KnownClient(key, topic, rotation, now_s, self._epoch(), now_s, address)
+        self._clients[key] = known
 
     def forget(self, key: ClientKey) -> None:
         """Drop a client from memory; its next call looks it up in the database."""
@@ -192,6 +201,11 @@ class ClientRegistry:
         for key, at in heard.items():
             self._unrecorded[key] = max(at, self._unrecorded.get(key, at))
 
+    def address(self, key: ClientKey) -> str | None:
+        """Return from where this manager heard a client last; None where it did not."""
+        known = self._clients.get(key)
+        return known.address or None if known else None
+
     def latest(self, key: ClientKey, recorded: datetime) -> datetime:
         """Return the time of a client's last heartbeat, recorded or not yet."""
         return max(recorded, self._unrecorded.get(key, recorded))
@@ -231,7 +245,10 @@ class ClientRegistry:
         if present is not None and present is not client:
             return present
         rotation = client.rotation if client else RoundRobin(key.client_id)
-        client = self._clients[key] = KnownClient(key, row.topic, rotation, now_s, epoch, now_s)
+        address = client.address if client else ""
+        client = self._clients[key] = KnownClient(
+            key, row.topic, rotation, now_s, epoch, now_s, address
+        )
         return client
 
     def _is_stale(self, client: KnownClient, now_s: float) -> bool:

@@ -51,6 +51,8 @@ removed for silence. It is twelve times `process.SWEEP_INTERVAL_S`."""
 class _LastHeartbeat:
     at_s: float
     at: datetime
+    address: str = ""
+    """From where the member spoke last; empty while it has not."""
 
 
 @dataclass
@@ -121,9 +123,20 @@ class GroupCoordinator:
         self._swept_metadata: ClusterMetadata | None = None
 
     async def join(
-        self, name: str, subscription: Subscription, *, member_id: str | None = None
+        self,
+        name: str,
+        subscription: Subscription,
+        *,
+        member_id: str | None = None,
+        address: str = "",
     ) -> MemberAssignment:
         """Add a member, or change the subscription of the one named by `member_id`.
+
+        Args:
+            name: of the group.
+            subscription: of the member.
+            member_id: of one that is there; None for a new one.
+            address: from where it speaks; empty where that is not known.
 
         Returns:
             Its member id, generation and assignment.
@@ -137,7 +150,7 @@ class GroupCoordinator:
         group = groups.get(name)
         if member_id is not None:
             group = _known(group, member_id)
-            self._hear(group, member_id)
+            self._hear(group, member_id, address)
         elif group is None:
             group = groups[name] = _LoadedGroup(name)
         joining = uuid4().hex if member_id is None else member_id
@@ -152,13 +165,26 @@ class GroupCoordinator:
         async with group.change():
             floor = await self._floor(group, topics)
             await self._store(group, change, creates=True, topics=topics)
-        self._hear(group, joining)
+        self._hear(group, joining, address)
         return assignment_of(name, group.stored.state, joining)
 
     async def heartbeat(
-        self, name: str, member_id: str, *, generation: int, owned: Collection[TopicPartition]
+        self,
+        name: str,
+        member_id: str,
+        *,
+        generation: int,
+        owned: Collection[TopicPartition],
+        address: str = "",
     ) -> MemberAssignment:
         """Note a heartbeat of a member and the partitions that it owns.
+
+        Args:
+            name: of the group.
+            member_id: of the member.
+            generation: that it knows.
+            owned: the partitions that it reads.
+            address: from where it speaks; empty where that is not known.
 
         Returns:
             Its generation and assignment, which a rebalance may have changed.
@@ -169,7 +195,7 @@ class GroupCoordinator:
             ReadOnlyManager: this manager does not coordinate.
         """
         group = _known((await self._require_groups()).get(name), member_id)
-        self._hear(group, member_id)
+        self._hear(group, member_id, address)
 
         def change(state: GroupState) -> GroupState:
             followed = group_membership.follow(state, self._shapes((), state))
@@ -281,6 +307,12 @@ class GroupCoordinator:
         """Return the last heartbeat heard here of each member of a group; any thread may call."""
         group = (self._groups or {}).get(name)
         return {member: alive.at for member, alive in list(group.alive.items())} if group else {}
+
+    def addresses(self, name: str) -> dict[str, str]:
+        """Return from where each member of a group spoke here last; any thread may call."""
+        group = (self._groups or {}).get(name)
+        alive = list(group.alive.items()) if group else []
+        return {member: one.address for member, one in alive if one.address}
 
     async def _sweep_all(
         self, groups: dict[str, _LoadedGroup], now_s: float
@@ -403,10 +435,12 @@ class GroupCoordinator:
         for name in group.stored.state.members:
             self._hear(group, name)
 
-    def _hear(self, group: _LoadedGroup, member_id: str) -> None:
+    def _hear(self, group: _LoadedGroup, member_id: str, address: str = "") -> None:
         """Note a heartbeat."""
         now_s, member = self._monotonic_s(), group.stored.state.members.get(member_id)
-        group.alive[member_id] = _LastHeartbeat(now_s, self._now())
+        before = group.alive.get(member_id)
+        address = address or (before.address if before else "")
+        group.alive[member_id] = _LastHeartbeat(now_s, self._now(), address)
         if member is not None:
             group.look_at_s = min(group.look_at_s, now_s + member.silence_ms / 1000)
 

@@ -166,7 +166,14 @@ def view_group(
     offsets = runtime.run(asking, timeout_s=TOLD_LIMIT_S)
     heard = runtime.groups.last_heartbeats(name)
     return GroupView(
-        detail=group_detail(name, stored, offsets, heard=heard, asked=members),
+        detail=group_detail(
+            name,
+            stored,
+            offsets,
+            heard=heard,
+            asked=members,
+            addresses=runtime.groups.addresses(name),
+        ),
         total=told.total(name),
         standings=standings,
         topics=sorted(topics & runtime.metadata.current.topics.keys()),
@@ -192,12 +199,13 @@ def describe_group(runtime: ManagerRuntime, name: str, members: MembersQuery = A
     except GroupNotFound:
         stored = None
     heard = runtime.groups.last_heartbeats(name)
+    addresses = runtime.groups.addresses(name)
     if stored is not None and members.after:
-        return group_detail(name, stored, {}, heard=heard, asked=members)
+        return group_detail(name, stored, {}, heard=heard, asked=members, addresses=addresses)
     offsets = runtime.run(_ask_offsets(runtime, name, stored), timeout_s=TOLD_LIMIT_S)
     if stored is None and not any(isinstance(one, GroupOffset) for one in offsets.values()):
         raise GroupNotFound(f"there is no consumer group {name!r}", field="group")
-    return group_detail(name, stored, offsets, heard=heard, asked=members)
+    return group_detail(name, stored, offsets, heard=heard, asked=members, addresses=addresses)
 
 
 async def _ask_offsets(
@@ -291,6 +299,7 @@ def group_detail(
     *,
     heard: Mapping[str, datetime],
     asked: MembersQuery = ALL,
+    addresses: Mapping[str, str] | None = None,
 ) -> GroupDetail:
     """Return everything about a group, or further members of it.
 
@@ -300,6 +309,7 @@ def group_detail(
         offsets: what the partitions said, as `GroupOffsetCalls.ask` returns it.
         heard: member id -> last heartbeat, as far as it is known beside the database.
         asked: which members.
+        addresses: member id -> from where it speaks, as far as that is known.
     """
     known = stored or StoredConsumerGroup()
     state = known.state
@@ -320,6 +330,7 @@ def group_detail(
                 assignment=by_topic(member.assignment),
                 last_heartbeat=unix_ms(heard.get(member_id, known.last_heartbeats.get(member_id))),
                 session_timeout_ms=member.session_timeout_ms,
+                address=(addresses or {}).get(member_id),
             )
             for member_id, member in ((one, state.members[one]) for one in page.rows)
         ],

@@ -10,11 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+from django.conf import settings
 from django.http import HttpResponse
 
+from http_base.calls import origin_of
 from http_base.cluster_http import CallFailed, ForwardedCall, NotSent
 from http_base.tasks import cancel, spawn
-from http_base.tokens import bearer_of
+from http_base.tokens import bearer_of, is_cluster_token
 from myqueue.contract import retry_after
 from myqueue.contract.errors import OUTCOME_UNKNOWN, PrimaryUnavailable, ReadOnlyManager
 from myqueue.contract.http1 import PASSED_HEADER
@@ -40,6 +42,14 @@ def may_pass(runtime: ManagerRuntime, request: ApiRequest) -> bool:
     """
     by_session = request.caller is not None and request.caller.by_session
     return not (runtime.read_only or by_session or PASSED_HEADER in request.headers)
+
+
+def speaker_of(request: ApiRequest) -> str:
+    """Return the address of whoever makes a call, which a standby may have passed on."""
+    passed = request.headers.get(PASSED_HEADER, "")
+    if passed and is_cluster_token(settings.QUEUE.cluster_secret, passed):
+        return request.told_origin
+    return origin_of(request)
 
 
 async def pass_to_primary(

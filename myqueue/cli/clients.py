@@ -22,6 +22,7 @@ CLIENTS = (
     Column("state", "state"),
     Column("group"),
     Column("partitions"),
+    Column("address"),
     Column("last_heartbeat", "time", "HEARD"),
 )
 LISTS = {"producer": "producers", "consumer": "consumers"}

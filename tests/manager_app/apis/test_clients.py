@@ -4,6 +4,7 @@ import pytest
 
 from manager_app.brokers import orders
 from manager_app.models import Consumer
+from manager_app.selectors import ClientKey
 from myqueue.contract.errors import NoLeader
 
 
@@ -202,3 +203,25 @@ async def test_clients_are_listed_with_topic_state_and_last_heartbeat(site):
     found = (await site.get("/producers"))["producers"]
     assert [row["state"] for row in found] == ["expired", "alive"]
     assert (await site.get("/consumers"))["consumers"] == []
+
+
+@pytest.mark.parametrize("kind", ["producer", "consumer"])
+async def test_whoever_is_listed_is_listed_with_where_it_speaks_from(site, kind):
+    await site.create_topic(partitions=1)
+    mine = await register(site, kind, topic="logs")
+    [listed] = (await site.get(f"/{kind}s"))[f"{kind}s"]
+    assert listed["address"] == "127.0.0.1"
+    site.runtime.clients.forget(ClientKey(kind, mine[f"{kind}_id"]))
+    [listed] = (await site.get(f"/{kind}s"))[f"{kind}s"]
+    assert listed["address"] is None
+    sign = {"type": 1 if kind == "producer" else 0, "key": mine[f"{kind}_id"]}
+    await site.ask("POST", "/health", sign)
+    [listed] = (await site.get(f"/{kind}s"))[f"{kind}s"]
+    assert listed["address"] == "127.0.0.1"
+
+
+async def test_members_of_groups_are_listed_with_where_they_speak_from(site):
+    await site.create_topic(partitions=1)
+    joined = await site.ask("POST", "/groups/g/join", {"topics": ["logs"]})
+    [member] = (await site.get("/groups/g"))["members"]
+    assert (member["member_id"], member["address"]) == (joined["member_id"], "127.0.0.1")

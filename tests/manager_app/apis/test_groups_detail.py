@@ -41,6 +41,7 @@ async def test_a_group_tells_its_members_offsets_and_lag(busy):
         "assignment": {"logs": [0, 1, 2, 3]},
         "last_heartbeat": int(busy.clock.now().timestamp() * 1000),
         "session_timeout_ms": 30_000,
+        "address": "127.0.0.1",
     }
     assert detail["partitions"][1] == {
         "topic": "logs",

@@ -96,6 +96,20 @@ async def test_every_write_of_metadata_goes_to_the_primary_as_it_came(
         assert body
 
 
+@pytest.mark.parametrize("vouches", [True, False])
+async def test_what_was_passed_on_is_noted_with_who_made_it(any_site, vouches):
+    site = any_site
+    await site.create_topic(partitions=1)
+    passed = site.cluster_token if vouches else "nonsense"
+    headers = {"X-Queue-Passed": passed, "X-Queue-Origin": "10.0.0.9"}
+    await site.ask("POST", "/producer/register", {"topic": "logs"}, **headers)
+    await site.ask("PATCH", "/topics/logs", {"retention_ms": 5_000}, **headers)
+    spoke = "10.0.0.9" if vouches else "127.0.0.1"
+    assert (await site.get("/producers"))["producers"][0]["address"] == spoke
+    [event, *_] = (await site.get("/events?kind=configuration"))["events"]
+    assert event["origin"] == spoke
+
+
 async def test_the_answer_is_the_primarys_whatever_it_says(site, primary):
     primary.status = 418
     answer = await site.send("POST", "/topics?a=%2Fb", body=b"no JSON", headers={"accept": "*/*"})

@@ -50,6 +50,10 @@ def test_the_oldest_are_shown_with_where_they_died(dead: Operated) -> None:
 
 
 def test_on_a_terminal_long_ones_are_cut(dead: Operated, terminal: None) -> None:
+    assert dead.run("dead-letters") == [
+        ["GROUP    TOPIC  DEAD LETTER TOPIC  LEFT"],
+        ["mailers  logs   logs.dead             3"],
+    ]
     _, [line] = dead.run("dead-letters", "peek", "logs")
     assert line.endswith(f"k    {'x' * 60}...")
 

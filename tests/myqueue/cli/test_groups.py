@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -173,3 +174,37 @@ def test_a_group_may_be_called_reset(
     with Consumer("logs", queue.address, group="reset") as consumer:
         consumer.poll(1)
         assert run(capsys, "groups", "describe", "reset")[0] == ["GROUP", "reset"]
+
+
+class People(io.StringIO):
+    """An input at which somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_people_see_where_a_group_goes_before_it_does(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ("--address", queue.address)
+    with Consumer("logs", queue.address, group="g") as consumer:
+        consumer.poll(3)
+        consumer.commit()
+    reset = ["groups", "reset", "g", "logs", "--to", "earliest", "--partitions", "1", *at]
+
+    def offset() -> str:
+        return run(capsys, "groups", "g", *at)[-1][3]
+
+    monkeypatch.setattr("sys.stdin", People("n\n"))
+    with pytest.raises(SystemExit, match="1"):
+        main(reset)
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].split("\t") == ["1", "3", "0", "false", "-"]
+    assert "Move group g in topic logs so? [y/N]" in said.err
+    assert offset() == "3"
+    assert run(capsys, *reset, "--dry-run")[-1] == ["1", "3", "0", "false", "-"]
+    monkeypatch.setattr("sys.stdin", People("y\n"))
+    assert run(capsys, *reset)[-1] == ["1", "3", "0", "true", "-"]
+    assert offset() == "0"
+    monkeypatch.setattr("sys.stdin", People(""))
+    assert run(capsys, *reset, "--yes")[-1][:3] == ["1", "0", "0"]

@@ -69,3 +69,12 @@ def test_one_is_revoked_after_a_question(operated: Operated) -> None:
     assert "Revoke the API token a/b for good?" in operated.refused("tokens", "revoke", "a/b")
     assert operated.asked == []
     assert operated.run("tokens", "revoke", "a/b", "--yes") == [["API token a/b is revoked"]]
+
+
+def test_people_see_times_and_states(operated: Operated, terminal: None) -> None:
+    operated.answers["GET /tokens"] = {"tokens": [TOKEN], "next": None}
+    head, [row] = operated.run("tokens")
+    assert head[0].startswith("NAME  STATE   OWNER  ROLE    RIGHTS                   CREATED")
+    assert head[0].endswith("EXPIRES  LAST USED")
+    assert row.startswith("ci    active  ada    viewer  orders.*:produce+manage  2026-01-3")
+    assert row.endswith("  -        -")
