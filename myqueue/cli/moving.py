@@ -1,4 +1,4 @@
-"""The commands that move data in and out: `export` and `import`."""
+"""The commands that move data in and out: `export`, `import` and `mirror`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from myqueue.cli.commands import Commands
     from myqueue.moving.exporting import Step
+    from myqueue.moving.mirroring import Mirrored
 
 TELL_SECONDS = 5.0
 """How often a line tells how far it is, where no bar can be drawn."""
@@ -45,6 +46,7 @@ def add_commands(commands: Commands) -> None:
     out.add_argument("--gzip", action="store_true", help="compress the files")
     _add_common(out)
     _add_import(commands)
+    _add_mirror(commands)
 
 
 def _add_import(commands: Commands) -> None:
@@ -70,6 +72,36 @@ def _add_import(commands: Commands) -> None:
         "--skip-bad", action="store_true", help="count lines that are no messages and go on"
     )
     _add_common(back)
+
+
+def _add_mirror(commands: Commands) -> None:
+    mirror = commands.add(
+        "mirror",
+        mirror_topics,
+        "Copy topics to another cluster as messages come, until SIGTERM or Ctrl-C.",
+        examples="""
+        myqueue mirror http://queue-1:8000 http://other-1:8000 orders invoices
+        myqueue mirror http://queue-1:8000 http://other-1:8000 orders --groups billing,audit
+        myqueue mirror http://queue-1:8000 http://other-1:8000 orders --all-groups --name west
+        """,
+    )
+    mirror.add_argument("source", type=values.address, metavar="SOURCE", help="manager, or several")
+    mirror.add_argument("target", type=values.address, metavar="TARGET", help="the same, elsewhere")
+    mirror.add_argument("topics", nargs="+", metavar="TOPIC")
+    groups = mirror.add_mutually_exclusive_group()
+    groups.add_argument(
+        "--groups", default="", metavar="GROUP,...", help="bring their offsets along"
+    )
+    groups.add_argument("--all-groups", action="store_true", help="bring those of all along")
+    mirror.add_argument(
+        "--name", default="mirror", metavar="NAME", help="its group at the source (mirror)"
+    )
+    mirror.add_argument(
+        "--replication-factor", type=values.at_least_one, metavar="N", help="of topics it makes"
+    )
+    mirror.add_argument(
+        "--target-token-file", metavar="FILE", help="API token there (that of the source)"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -143,6 +175,48 @@ def import_topics(options: argparse.Namespace) -> None:
     say(options, "\n".join(lines), **vars(imported))
     if imported.bad:
         _warn(f"{count_of(imported.bad, 'line')} left out: no messages")
+
+
+def mirror_topics(options: argparse.Namespace) -> None:
+    """Mirror until SIGTERM."""
+    from myqueue.config import ClientConfig
+    from myqueue.moving.mirroring import PATIENCE_MS, Mirror, MirrorOptions
+
+    token = options.target_token_file
+    there = None
+    if token is not None:
+        text = Path(token).read_text("ascii").strip()
+        there = ClientConfig(token=text, delivery_timeout_ms=PATIENCE_MS)
+    groups = [name for name in options.groups.split(",") if name]
+    mirror = Mirror(
+        options.source,
+        options.target,
+        MirrorOptions(
+            topics=options.topics,
+            name=options.name,
+            groups=None if options.all_groups else groups,
+            replication_factor=options.replication_factor,
+        ),
+        target_config=there,
+    )
+    told = ""
+    with orderly_end() as is_over:
+        for done in mirror.run(is_over):
+            if done.trouble and done.trouble != told:
+                _warn(f"waits: {done.trouble}")
+            told = done.trouble
+            if not told:
+                _tell_mirrored(options, done)
+            sys.stdout.flush()
+    _tell_mirrored(options, mirror.mirrored)
+
+
+def _tell_mirrored(options: argparse.Namespace, done: Mirrored) -> None:
+    refused = f", {done.refused:,} refused" if done.refused else ""
+    sentence = (
+        f"{done.messages:,} copied, {done.lag:,} behind, {done.dropped:,} were there{refused}"
+    )
+    say(options, sentence, **vars(done))
 
 
 def _said(options: argparse.Namespace) -> list[str]:

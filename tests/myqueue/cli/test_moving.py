@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from myqueue import Client, Producer
+from myqueue import Client, Message, Producer
 from myqueue.cli import moving
 from myqueue.cli.main import main
+from myqueue.moving import mirroring
 from myqueue.testing.queue import InMemoryQueue
 
 
@@ -74,3 +79,26 @@ def test_lines_tell_how_far_it_is_where_there_is_no_terminal(
     assert "orders/1: 20 of 20 messages" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "b"), "--quiet", "--address", queue.address]) == 0
     assert capsys.readouterr().err == ""
+
+
+def messages(queue: InMemoryQueue) -> list[Message]:
+    return queue.messages("orders") if Client(queue.address).list_topics() else []
+
+
+def test_a_mirror_ends_with_sigterm(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirroring, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(mirroring, "GLANCE_S", 0.01)
+    with InMemoryQueue() as target:
+
+        def end() -> None:
+            while len(messages(target)) < 20:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        assert main(["mirror", queue.address, target.address, "orders", "--all-groups"]) == 0
+        ending.join()
+    assert "20 copied" in capsys.readouterr().out
