@@ -19,6 +19,7 @@ from tests.cluster.processes import (
     inherited,
     wait_until,
 )
+from tests.cluster.rounds import MANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +152,7 @@ def test_a_cluster_that_was_lost_comes_back_as_far_as_its_backup_goes(
     say(f"a whole cluster restored: {len(numbers)} of {BEFORE + AFTER}, the rest told as lost")
 
 
+@pytest.mark.skipif(not MANY, reason="with CLUSTER_ROUNDS; in small in test_backups.py")
 def test_a_restored_broker_is_filled_by_the_others(own_cluster: Cluster, tmp_path: Path) -> None:
     cluster, backup = own_cluster, tmp_path / "backup"
     wait_until(lambda: conditions(cluster) == {"healthy"}, what="healthy", seconds=HEALED_SECONDS)

@@ -17,6 +17,7 @@ from myqueue import Client, ClientConfig, Consumer, Producer, Record
 from myqueue.moving.marks import COPIED_FROM
 from myqueue.moving.mirroring import BATCH_MESSAGES
 from tests.cluster.processes import MANAGER_BACK_MS, ROOT, Cluster, inherited, popen, wait_until
+from tests.cluster.rounds import MANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,6 +106,7 @@ def kill_broker(cluster: Cluster) -> None:
     os.kill(cluster.pid_of(cluster.broker_addresses()[0]), signal.SIGKILL)
 
 
+@pytest.mark.skipif(not MANY, reason="with CLUSTER_ROUNDS; in small in test_mirroring.py")
 def test_nothing_is_missing_and_repeats_are_few(
     clusters: tuple[Cluster, Cluster], tmp_path: Path, say: Callable[[str], None]
 ) -> None:
