@@ -30,6 +30,7 @@ def add_commands(commands: Commands) -> None:
         "topics alter",
         alter_topic,
         "Change how long and how much a topic keeps, or add partitions.",
+        keys="topic partitions retention_ms retention_bytes",
         examples="""
         myqueue alter logs --retention 7d --retention-bytes 10GiB
         myqueue alter logs --retention unlimited

@@ -49,6 +49,7 @@ def add_commands(commands: Commands) -> None:
         "clients forget",
         forget_client,
         "Forget a producer or consumer with its sequences or cursors; administrators may.",
+        keys="kind id partitions_pending",
         examples="myqueue clients forget consumer 17 --yes --token-file admin.token",
     )
     forget.add_argument("kind", choices=tuple(LISTS), metavar="producer|consumer")

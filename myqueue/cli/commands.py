@@ -76,8 +76,8 @@ class Command(NamedTuple):
     """Its words, as in `groups reset`."""
     text: str
     parser: argparse.ArgumentParser
-    columns: tuple[Column, ...]
-    """The keys of a row that it prints with `--json`; none where the reference tells them."""
+    keys: tuple[str, ...]
+    """Of an object that it prints with `--json`."""
 
 
 class Group(NamedTuple):
@@ -122,6 +122,7 @@ class Commands:
         *,
         examples: str,
         columns: Sequence[Column] = (),
+        keys: str = "",
     ) -> argparse.ArgumentParser:
         """Add a command and return its parser, for its own arguments.
 
@@ -131,6 +132,7 @@ class Commands:
             text: a sentence.
             examples: lines as they are typed, each can be.
             columns: of the rows that it prints, if it prints a table.
+            keys: of the object that it prints with `--json`, if those are not of the columns.
         """
         *group, name = path.split()
         subparsers = self.groups[group[0]].subparsers if group else self._top
@@ -139,8 +141,9 @@ class Commands:
         parser: argparse.ArgumentParser = subparsers.add_parser(
             name, **listed, description=text, epilog=_epilog(examples), parents=[common()], **_LOOK
         )
-        parser.set_defaults(run=run, refuse=parser.error)
-        self.all[path] = Command(path, text, parser, tuple(columns))
+        told = tuple(keys.split()) or tuple(column.key for column in columns)
+        parser.set_defaults(run=run, refuse=parser.error, keys=told)
+        self.all[path] = Command(path, text, parser, told)
         return parser
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:

@@ -83,16 +83,13 @@ def candidates(commands: Commands, words: list[str]) -> list[str]:
     parser, rest = _parser_of(commands, typed)
     options = {text: one for one in _shown(parser) for text in one.option_strings}
     before = options.get(typed[-1]) if typed else None
-    if before is not None and before.nargs is None and not isinstance(before, _FLAGS):
+    if before is not None and before.nargs != 0:
         found: Iterable[str] = _values(before, typed)
     elif last.startswith("-"):
         found = options
     else:
         found = _values(_positional(parser, rest, options), typed)
     return sorted(word for word in found if word.startswith(last))
-
-
-_FLAGS = (argparse._StoreTrueAction, argparse._StoreConstAction, argparse._HelpAction)
 
 
 def _parser_of(commands: Commands, typed: list[str]) -> tuple[argparse.ArgumentParser, list[str]]:
@@ -131,7 +128,7 @@ def _positional(
     filled = 0
     for before, word in zip(["", *rest], rest, strict=False):
         option = options.get(before)
-        is_value = option is not None and option.nargs is None and not isinstance(option, _FLAGS)
+        is_value = option is not None and option.nargs != 0
         filled += not (word.startswith("-") or is_value)
     if not places:
         return None

@@ -36,6 +36,7 @@ def add_commands(commands: Commands) -> None:
         "consume",
         consume,
         "Print messages, one a line.",
+        keys="topic partition offset timestamp message key headers",
         examples="""
         myqueue consume logs --from-beginning --json
         myqueue consume logs --since 10m --follow

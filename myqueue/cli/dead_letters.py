@@ -59,6 +59,7 @@ def add_commands(commands: Commands) -> None:
         "dead-letters redrive",
         redrive_dead_letters,
         "Send dead letters back to where they came from, as `myqueue redrive` does.",
+        keys="topic messages",
         examples="""
         myqueue dead-letters redrive jobs
         myqueue dead-letters redrive jobs --max 100
@@ -74,6 +75,8 @@ def _add_peek(commands: Commands) -> None:
         peek_dead_letters,
         "Show the oldest dead letters of a topic, and where each died; nothing moves by it.",
         columns=LETTERS,
+        keys="topic partition offset timestamp message key headers died_topic died_partition"
+        " died_offset died_group deliveries",
         examples="""
         myqueue dead-letters peek jobs
         myqueue dead-letters peek jobs -n 1 --json

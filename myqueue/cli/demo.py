@@ -280,6 +280,7 @@ def add_commands(commands: Commands) -> None:
         "demo",
         demo,
         "Publish, read and work, with some trouble, until Ctrl-C.",
+        keys="topics address removed",
         examples="""
         myqueue demo
         myqueue demo --rate 500 --seconds 60

@@ -27,6 +27,7 @@ def add_commands(commands: Commands) -> None:
         "brokers drain",
         drain_broker,
         "Move what a broker holds to others, and remove it then.",
+        keys="broker_id replicas removed",
         examples="""
         myqueue brokers drain 3
         myqueue brokers drain 3 --wait
@@ -36,18 +37,21 @@ def add_commands(commands: Commands) -> None:
         "brokers undrain",
         undrain_broker,
         "Keep a broker that is being drained; what moved away stays there.",
+        keys="broker_id draining",
         examples="myqueue brokers undrain 3",
     )
     hand_over = commands.add(
         "brokers hand-over",
         hand_over_leaderships,
         "Have others lead what a broker leads, before it is restarted.",
+        keys="broker_id agreed asked",
         examples="myqueue brokers hand-over http://queue-3:8001",
     )
     forget = commands.add(
         "brokers forget",
         forget_broker,
         "Remove a broker that holds nothing: one that never came, or is empty.",
+        keys="broker_id removed",
         examples="myqueue brokers forget 4 --yes",
     )
     for parser in (drain, undrain, hand_over, forget):

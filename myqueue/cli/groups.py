@@ -77,6 +77,7 @@ def add_commands(commands: Commands) -> None:
         "groups describe",
         describe_group,
         "Show the members of a group, and where it is in each partition.",
+        keys="group kind generation member_count members partitions",
         examples="""
         myqueue groups billing
         myqueue groups describe billing --json
@@ -88,6 +89,7 @@ def add_commands(commands: Commands) -> None:
         "groups delete",
         delete_group,
         "Forget a group that has no members, and its offsets.",
+        keys="group deleted",
         examples="""
         myqueue groups delete billing
         myqueue groups delete billing --yes

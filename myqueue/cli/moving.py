@@ -32,6 +32,7 @@ def add_commands(commands: Commands) -> None:
         "export",
         export_topics,
         "Write topics and the offsets of groups into a folder, or go on with it.",
+        keys="topics messages groups bytes corrupt missed",
         examples="""
         myqueue export saved
         myqueue export saved --topic orders --topic invoices --gzip
@@ -54,6 +55,7 @@ def _add_import(commands: Commands) -> None:
         "import",
         import_topics,
         "Send what was exported, with its keys, headers and times, or go on with it.",
+        keys="messages there bad groups",
         examples="""
         myqueue import saved
         myqueue import saved --topic orders --into orders-again
@@ -79,6 +81,7 @@ def _add_mirror(commands: Commands) -> None:
         "mirror",
         mirror_topics,
         "Copy topics to another cluster as messages come, until SIGTERM or Ctrl-C.",
+        keys="messages dropped refused lag groups trouble",
         examples="""
         myqueue mirror http://queue-1:8000 http://other-1:8000 orders invoices
         myqueue mirror http://queue-1:8000 http://other-1:8000 orders --groups billing,audit

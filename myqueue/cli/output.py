@@ -86,16 +86,16 @@ def show_object(
     *tables: tuple[Sequence[Column], Iterable[Row]],
     facts: Sequence[Column] = (),
 ) -> None:
-    """Print one thing: with `--json` its fields, else some facts and then its tables.
+    """Print one thing: with `--json` the command's keys of it, else some facts and its tables.
 
     Args:
         options: of the command.
-        fields: everything, as it is printed with `--json`.
+        fields: everything; what has no key of the command is not printed with `--json`.
         tables: columns and rows of each.
         facts: fields that are shown a line each, above the tables.
     """
     if options.json:
-        show_json({key: value for key, value in fields.items() if key != "status"})
+        show_json({key: fields.get(key) for key in options.keys})
         return
     blocks = [table_lines(columns, rows) for columns, rows in tables]
     if facts:

@@ -34,6 +34,7 @@ def add_commands(commands: Commands) -> None:
         "produce",
         produce,
         "Send lines of files or of the standard input.",
+        keys="topic messages",
         examples=r"""
         tail -F /var/log/syslog | myqueue produce logs --create
         echo 'order 1' | myqueue produce orders --key user-1 --header source=shop

@@ -44,6 +44,7 @@ def add_commands(commands: Commands) -> None:
         "rebalance",
         rebalance,
         "Move replicas until brokers hold as many each; say what is moved.",
+        keys="state bytes_per_second repairs running moves_left bytes_left seconds_left plan",
         examples="""
         myqueue rebalance --dry-run
         myqueue rebalance --speed 100MiB

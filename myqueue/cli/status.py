@@ -66,6 +66,7 @@ def add_commands(commands: Commands) -> None:
         "status",
         show_status,
         "Show problems, brokers, groups and partitions; live on a terminal.",
+        keys="problems brokers groups partitions",
         examples="""
         myqueue status
         myqueue status --once

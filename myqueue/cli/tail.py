@@ -23,6 +23,7 @@ def add_commands(commands: Commands) -> None:
         "tail",
         tail,
         "Print the last messages of a topic, by their timestamps.",
+        keys="topic partition offset timestamp message key headers",
         examples="""
         myqueue tail logs
         myqueue tail logs -n 20 -f --json

@@ -47,6 +47,7 @@ def add_commands(commands: Commands) -> None:
         "tokens create",
         create_token,
         "Make an API token; its text is printed, this once.",
+        keys="name owner token",
         examples="""
         myqueue tokens create shop --owner ada --right 'orders.*:produce,consume'
         myqueue tokens create grafana --owner ada --role viewer --expires 365d
@@ -73,6 +74,7 @@ def add_commands(commands: Commands) -> None:
         "tokens revoke",
         revoke_token,
         "End an API token for good.",
+        keys="name revoked",
         examples="myqueue tokens revoke shop --yes",
     )
     revoke.add_argument("name", metavar="NAME")

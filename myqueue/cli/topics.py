@@ -45,6 +45,7 @@ def add_commands(commands: Commands) -> None:
         "topics create",
         create_topic,
         "Create a topic.",
+        keys="topic partitions replication_factor",
         examples="""
         myqueue create logs --partitions 3
         myqueue create metrics --partitions 12 --replication-factor 3 --retention 7d
@@ -58,6 +59,7 @@ def add_commands(commands: Commands) -> None:
         "topics describe",
         describe_topic,
         "Show a topic's partitions, leaders, replicas and offsets.",
+        keys="topic number_of_partitions settings partitions",
         examples="""
         myqueue describe logs
         myqueue describe logs --json
@@ -68,6 +70,7 @@ def add_commands(commands: Commands) -> None:
         "topics delete",
         delete_topic,
         "Delete a topic with its messages.",
+        keys="topic deleted",
         examples="""
         myqueue delete logs
         myqueue delete logs --yes

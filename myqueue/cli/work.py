@@ -83,6 +83,7 @@ def _add_redrive(commands: Commands) -> None:
         "redrive",
         redrive,
         "Send dead letters back to where they came from.",
+        keys="topic messages",
         examples="""
         myqueue redrive jobs
         myqueue redrive jobs --dead-letter-topic broken-jobs --max 100

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import io
+import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from myqueue import __version__
+from myqueue import Consumer, Producer, __version__
 from myqueue.cli import topics
 from myqueue.cli.main import all_commands, main
+from myqueue.testing.queue import InMemoryQueue
 from tests.myqueue.http_twin import HttpCluster
 
 
@@ -126,3 +130,45 @@ def test_a_reader_that_goes_away_is_no_traceback(http_cluster: HttpCluster) -> N
         process.stdout.close()
         assert process.wait(30) == 141
         assert process.stderr.read() == b""
+
+
+JSON_COMMANDS = [
+    ["consume", "logs", "-n", "1", "--from-beginning"],
+    ["tail", "logs", "-n", "1"],
+    ["topics"],
+    ["create", "made"],
+    ["describe", "logs"],
+    ["brokers"],
+    ["groups"],
+    ["groups", "g"],
+    ["groups", "reset", "g", "logs", "--to", "earliest", "--dry-run"],
+    ["lag", "logs"],
+    ["status"],
+    ["produce", "logs"],
+    ["perf", "produce", "logs", "-n", "10"],
+    ["perf", "consume", "logs", "-n", "1"],
+    ["redrive", "logs"],
+    ["groups", "delete", "g", "--yes"],
+    ["delete", "logs", "--yes"],
+]
+
+
+def test_json_has_the_keys_that_the_reference_names(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = SimpleNamespace(buffer=io.BytesIO(b""), isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", stdin)
+    with InMemoryQueue({"logs": 1}) as queue, Consumer("logs", queue.address):
+        with (
+            Producer("logs", queue.address) as producer,
+            Consumer("logs", queue.address, group="g") as member,
+        ):
+            producer.enqueue("logs", "a", key="k", headers={"h": "1"})
+            member.poll(1, timeout=10)
+            member.commit()
+        for arguments in JSON_COMMANDS:
+            assert main([*arguments, "--json", "--address", queue.address]) == 0, arguments
+            first = json.loads(capfd.readouterr().out.splitlines()[0])
+            words = TREE._spelt_out(arguments)
+            path = max((one for one in TREE.all if " ".join(words).startswith(one)), key=len)
+            assert tuple(first) == TREE.all[path].keys, path

@@ -30,7 +30,7 @@ ROWS: list[dict[str, Any]] = [
     {"topic": "a\tb\x1b[2J", "lag": None, "condition": "degraded", "replicas": ["x", "y"]},
 ]
 PLAIN = SimpleNamespace(json=False)
-JSON = SimpleNamespace(json=True)
+JSON = SimpleNamespace(json=True, keys=("group", "rows"))
 
 
 @pytest.fixture
