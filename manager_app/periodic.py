@@ -220,6 +220,7 @@ def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
         if now_s - failed_s > FAILED_TRANSFER_PAUSE_S:
             del failed[move]
     may_lead = set(eligible_brokers.brokers_for_leaderships().values_list("broker_id", flat=True))
+    may_lead -= runtime.silent_brokers()
     led = selectors.led_partitions()
     at_most = transfers_at_most(len(led))
     transfers = choose_transfers(led, may_lead, without=failed, at_most=at_most)

@@ -182,6 +182,10 @@ class ManagerRuntime:
         """Return the ids of the brokers silent for `suspect_after_s`, dead ones included."""
         return self.broker_heartbeats.silent(self.monotonic_s(), self.suspect_after_s)
 
+    def silent_brokers(self) -> frozenset[int]:
+        """Return the suspects, and the brokers that do not answer this manager's calls."""
+        return self.suspects() | self.orders.brokers.silent()
+
     async def find_topic(self, name: str) -> TopicMetadata:
         """Return a topic; one that the copy lacks is looked up in the database first.
 

@@ -4,12 +4,14 @@ Long polls are limited per broker and have connections of their own, so that nei
 order waits behind one.
 
 A call fails in one of three ways: with the error that the broker answered, before the request was
-sent (`NotSent`), or after it (`OutcomeUnknown`). None of them marks the broker as dead.
+sent (`NotSent`), or after it (`OutcomeUnknown`). None of them marks the broker as dead; but a call
+that may do without an answer is not sent to a broker of which others wait in vain (`Silences`).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp, Unreadable, is_silent
+from http_base.cluster_http import (
+    CallFailed,
+    ClusterCall,
+    ClusterHttp,
+    NotSent,
+    Unreadable,
+    is_silent,
+)
 from http_base.request_marks import Waiting
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, QueueError, from_body
@@ -45,6 +54,11 @@ when its time is over. A thousand is far above what a broker answers at once: it
 sockets of a manager whose broker hangs."""
 WAITING_CALLS_PER_BROKER = 2_000
 """Long polls, each with a connection of its own beside those; beyond it OVERLOADED."""
+SILENT_S = 1.0
+"""For so long a broker has to have been waited for in vain to count as silent."""
+REMEMBERED_S = 10.0
+"""How long it does after the last call that it did not answer. A manager's watch asks every broker
+every 5 s, for 2 s, and so renews this or ends it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,12 @@ class BrokerCall(ClusterCall):
 
     wait_ms: int = 0
     """How long the broker may hold the call (a long poll) before it begins with its work."""
+    asks_silent: bool = True
+    """False: it fails at once, as `Silent`, where a silent broker would be waited for."""
+
+
+class Silent(NotSent):
+    """The broker has not answered for a while, and was not asked."""
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +82,43 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     next_offset: int
     high_watermark: int
     log_start_offset: int
+
+
+@dataclass
+class _Unanswered:
+    """Calls of one broker that were waited for in vain since its last answer."""
+
+    first_s: float
+    """When the first of them began."""
+    last_s: float
+    """When the last of them was given up."""
+
+
+class Silences:
+    """Which brokers were asked and have said nothing since; times are monotonic."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._unanswered: dict[str, _Unanswered] = {}
+
+    def heard(self, address: str) -> None:
+        """Note an answer."""
+        self._unanswered.pop(address, None)
+
+    def missed(self, address: str, began_s: float, ended_s: float) -> None:
+        """Note that an answer was waited for in vain."""
+        known = self._unanswered.setdefault(address, _Unanswered(began_s, ended_s))
+        known.first_s = min(known.first_s, began_s)
+        known.last_s = max(known.last_s, ended_s)
+
+    def has(self, address: str, now_s: float) -> bool:
+        """Tell whether a broker is silent."""
+        known = self._unanswered.get(address)
+        return (
+            known is not None
+            and known.last_s - known.first_s >= SILENT_S
+            and now_s - known.last_s < REMEMBERED_S
+        )
 
 
 class BrokerClient:
@@ -78,6 +135,7 @@ class BrokerClient:
         self._secret = secret
         self._http: ClusterHttp | None = None
         self._waiting: Counter[str] = Counter()
+        self.silences = Silences()
 
     async def open(self) -> None:
         """Make the connection pool, which belongs to the running loop."""
@@ -108,21 +166,37 @@ class BrokerClient:
         Raises:
             Overloaded: too many calls wait at this broker; this one was not sent.
             QueueError: what the broker answered.
+            Silent: the broker is silent, and this call does not wait for such.
             NotSent: no connection could be made, or none was free in time.
             OutcomeUnknown: the connection broke, or no answer came in time.
         """
         assert self._http is not None, "call inside open() and close()"
+        connect_s = min(CONNECT_TIMEOUT_S, timeout_s * CONNECT_SHARE)
+        began_s = time.monotonic()
+        if not call.asks_silent and self.silences.has(address, began_s):
+            raise Silent(f"{address} has not answered for a while, and was not asked")
         with self._place(address, call):
             try:
                 answer = await self._http.call(
-                    address,
-                    call,
-                    timeout_s=timeout_s,
-                    connect_timeout_s=min(CONNECT_TIMEOUT_S, timeout_s * CONNECT_SHARE),
+                    address, call, timeout_s=timeout_s, connect_timeout_s=connect_s
                 )
+                self.silences.heard(address)
                 return _read(answer, answer_type)
             except Unreadable as error:
                 raise from_body(error.status, None) from error
+            except QueueError:
+                self.silences.heard(address)
+                raise
+            except CallFailed as error:
+                # One that fails sooner, as of a process that is not there, costs nobody any time.
+                ended_s = time.monotonic()
+                if is_silent(error) and ended_s - began_s >= connect_s:
+                    self.silences.missed(address, began_s, ended_s)
+                raise
+
+    def is_silent(self, address: str) -> bool:
+        """Tell whether a broker is waited for in vain; any thread may ask."""
+        return self.silences.has(address, time.monotonic())
 
     async def forward(
         self, address: str, call: ForwardedCall, *, timeout_s: float
@@ -221,6 +295,14 @@ class BrokerContact:
             self._silent.discard(broker_id)
             logger.info("broker %d answers again", broker_id)
         return answer
+
+    def silent(self) -> frozenset[int]:
+        """Return the ids of the brokers that are waited for in vain; any thread may ask."""
+        return frozenset(
+            broker_id
+            for broker_id, broker in self._metadata.current.brokers.items()
+            if self._broker_client.is_silent(broker.address)
+        )
 
 
 def _read(answer: ClusterAnswer, answer_type: type[_A]) -> _A:

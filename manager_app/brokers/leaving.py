@@ -70,7 +70,7 @@ def hand_over(manager: ManagerRuntime, broker_id: int) -> tuple[int, int]:
     manager.require_database()
     selectors.broker_get(broker_id)
     may_lead = eligible_brokers.brokers_for_leaderships().values_list("broker_id", flat=True)
-    others = set(may_lead) - {broker_id} - manager.suspects()
+    others = set(may_lead) - {broker_id} - manager.silent_brokers()
     transfers = transfers_from(broker_id, selectors.led_partitions(), others)[:TRANSFERS_MAX]
     epoch = acting_epoch()
     asked = (manager.orders.hand_over(one, epoch=epoch) for one in transfers)

@@ -129,6 +129,7 @@ class OrderSender:
             "POST",
             f"/partitions/{transfer.group_id}/leader",
             body=LeaderTransfer(broker_id=transfer.target, epoch=epoch),
+            asks_silent=False,
         )
         return await self._send(transfer.source, call)
 
@@ -247,7 +248,7 @@ class OrderSender:
 
         Returns:
             The reports (`GET /partitions` on a broker) by (group id, broker id), without those of
-            brokers that did not answer in time.
+            brokers that did not answer in time, or are silent and were not asked.
         """
         timeout_s = REPORT_TIMEOUT_S if timeout_s is None else timeout_s
         broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
@@ -268,15 +269,11 @@ class OrderSender:
         after: str | None = ""
         while after is not None:
             query = {"topic": topic, "limit": str(MAX_PAGE), "after": after}
-            call = BrokerCall("GET", "/partitions", query=query)
+            call = BrokerCall("GET", "/partitions", query=query, asks_silent=False)
             answer = await self.brokers.ask(broker_id, call, ReportedReplicas, timeout_s=timeout_s)
             reports += answer.partitions if answer else []
             after = answer.next if answer else None
         return reports
-
-    async def _ask(self, broker_id: int, call: BrokerCall, answer_type: type[_A]) -> _A | None:
-        """Return a broker's answer, or None when none comes while the caller can wait."""
-        return await self.brokers.ask(broker_id, call, answer_type, timeout_s=REPORT_TIMEOUT_S)
 
     async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
         """Send all calls, those of different brokers at once; return how many failed."""

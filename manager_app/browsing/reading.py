@@ -173,6 +173,7 @@ async def positions_of(
             fields,
             timeout_ms=int(BROKER_LIMIT_S * 1000),
             repeatable=True,
+            asks_silent=False,
             tells_timeout=False,
         )
         try:
@@ -285,6 +286,7 @@ class _Reader:
             "POST",
             "/fetch",
             body={"partitions": places, "max_bytes": FETCH_BYTES, "stored": True, "wait_ms": 0},
+            asks_silent=False,
         )
         contact = self.runtime.orders.brokers
         answer = await contact.ask(broker_id, call, SeveralFetched, timeout_s=BROKER_LIMIT_S)

@@ -129,7 +129,7 @@ async def redrive(
 
 async def letters_left(runtime: ManagerRuntime, letters: TopicMetadata) -> int | None:
     """Return how many dead letters a topic has that were not sent back; None when not all say."""
-    said = await runtime.group_offsets.ask(REDRIVE_GROUP, [letters.name])
+    said = await runtime.group_offsets.ask(REDRIVE_GROUP, [letters.name], asks_silent=True)
     deadline_s = deadline_of(2_000)
 
     async def left_in(partition: PartitionMetadata) -> int | None:

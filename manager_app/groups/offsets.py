@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,12 @@ class GroupOffsetCalls:
         self._calls = calls
 
     async def ask(
-        self, group: str, topics: Collection[str] | None = None, *, age: bool = False
+        self,
+        group: str,
+        topics: Collection[str] | None = None,
+        *,
+        age: bool = False,
+        asks_silent: bool = False,
     ) -> dict[TopicPartition, GroupOffset | Unsaid]:
         """Ask for the committed offset, lag and generation of a group in each partition.
 
@@ -74,14 +79,22 @@ class GroupOffsetCalls:
             group: its name.
             topics: names of topics; unknown ones are left out. None: all.
             age: ask for the age of the oldest message left, too.
+            asks_silent: wait for brokers that have not answered for a while, too.
 
         Returns:
             The answer of each partition's leader, or why there is none.
         """
-        return await self.ask_partitions(group, self.partitions(topics), age=age)
+        return await self.ask_partitions(
+            group, self.partitions(topics), age=age, asks_silent=asks_silent
+        )
 
     async def ask_partitions(
-        self, group: str, partitions: Collection[PartitionMetadata], *, age: bool = False
+        self,
+        group: str,
+        partitions: Collection[PartitionMetadata],
+        *,
+        age: bool = False,
+        asks_silent: bool = False,
     ) -> dict[TopicPartition, GroupOffset | Unsaid]:
         """Ask some partitions as `ask` does."""
         found: dict[TopicPartition, GroupOffset | Unsaid] = {
@@ -90,10 +103,9 @@ class GroupOffsetCalls:
 
         async def ask(one: PartitionMetadata) -> None:
             where = TopicPartition(one.topic, one.index)
+            call = replace(_offsets_call(one, group, age=age), asks_silent=asks_silent)
             try:
-                found[where] = await self._calls.call(
-                    _offsets_call(one, group, age=age), GroupOffset
-                )
+                found[where] = await self._calls.call(call, GroupOffset)
             except GroupNotFound:
                 found[where] = Unsaid.NOT_THERE
             except QueueError as error:
@@ -112,7 +124,7 @@ class GroupOffsetCalls:
         They may know a higher one than the database: of a group that was deleted while they had no
         leader, or from before the database was lost.
         """
-        answers = (await self.ask(group, topics)).values()
+        answers = (await self.ask(group, topics, asks_silent=True)).values()
         return max((one.generation for one in answers if isinstance(one, GroupOffset)), default=0)
 
     async def forget(self, group: str) -> list[TopicPartition]:

@@ -40,7 +40,8 @@ class Overview:
     by_group: Mapping[str, Mapping[str, GroupStanding]] = field(default_factory=dict)
     """Name -> topic -> where the group is in all partitions whose leaders answered."""
     silent: frozenset[int] = frozenset()
-    """Ids of brokers that did not answer: what they lead is missing."""
+    """Ids of brokers that did not answer, or were not asked since they do not: what they lead is
+    missing."""
     left_out: int = 0
     """Standings that did not fit into the answers of brokers."""
 
@@ -92,7 +93,7 @@ class StandingsCopy:
             for broker in self._metadata.current.brokers.values()
             if broker.state in (BrokerState.ALIVE, BrokerState.STOPPING)
         ]
-        call = BrokerCall("GET", "/groups")
+        call = BrokerCall("GET", "/groups", asks_silent=False)
         answers = await asyncio.gather(
             *(self._brokers.ask(one, call, GroupStandings, timeout_s=ASK_LIMIT_S) for one in living)
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from http_base.cluster_http import CallFailed, NotSent, OutcomeUnknown
-from manager_app.brokers.client import BrokerCall
+from manager_app.brokers.client import BrokerCall, Silent
 from manager_app.metrics import CALL_RETRIES
 from myqueue.contract import retry_after
 from myqueue.contract.backoff import Backoff
@@ -79,6 +79,8 @@ class PartitionCall:
     """True when the broker recognises a repetition, or the call only reads."""
     patient: bool = True
     """False: fail at once when the partition has no leader, instead of waiting for an election."""
+    asks_silent: bool = True
+    """False: fail at once where the broker to ask is silent, as in `BrokerCall`."""
     tells_timeout: bool = True
     """False: the broker's call has no field `timeout_ms`; the limit holds here alone."""
     accept: str = MSGPACK
@@ -227,6 +229,7 @@ class PartitionCalls:
                 batch=call.batch,
                 wait_ms=wait_ms,
                 accept=call.accept,
+                asks_silent=call.asks_silent,
             ),
             answer_type,
             timeout_s=left_ms / 1000,
@@ -249,6 +252,8 @@ class PartitionCalls:
         """
         named = _named(call.partition)
         match error:
+            case Silent():
+                raise NoLeader(f"{named} has no leader: {error}") from error
             case NotSent():
                 search.unreachable.add(broker_id)
                 search.target = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from http_base.memory_budget import MemoryBudget
 from http_base.threaded_django import ThreadedDjango
 from http_base.tokens import cluster_token
 from http_base.worker_threads import WorkerThreads
+from manager_app.brokers.client import SILENT_S
 from manager_app.fence import write_under
 from manager_app.models import Broker, BrokerState, Cluster
 from manager_app.placement import topic_changes
@@ -235,6 +237,12 @@ class Site:
             "/producer/produce",
             {"topic": topic, "producer_id": producer_id, "message": message, **fields},
         )
+
+    def silence(self, *twins: BrokerTwin) -> None:
+        """Have the manager take brokers for silent, as after calls that they did not answer."""
+        now_s = time.monotonic()
+        for twin in twins:
+            self.runtime.primary.silences.missed(twin.address, now_s - SILENT_S, now_s)
 
     async def in_database(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function that uses the database, in a thread, as tasks and views do."""

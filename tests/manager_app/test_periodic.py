@@ -277,6 +277,20 @@ async def test_one_leadership_moves_per_run_until_they_are_spread(site):
     assert sorted(group.leader for group in site.twins.groups.values()) == [1, 2, 3]
 
 
+async def test_no_leadership_moves_to_or_from_a_broker_that_does_not_answer(site):
+    await site.create_topic(partitions=3)
+    for group in site.twins.groups.values():
+        site.twins.elect(group, 1)
+    for twin in site.twins.brokers:
+        await twin.report()
+    site.silence(site.twins.by_id(2))
+    (moved,) = await run(site, periodic.balance_leaders)
+    assert (moved.source, moved.target) == (1, 3)
+    await site.twins.reported()
+    site.silence(site.twins.by_id(1))
+    assert await run(site, periodic.balance_leaders) == []
+
+
 async def test_in_a_larger_cluster_several_leaderships_move_per_run(site, monkeypatch):
     monkeypatch.setattr(periodic, "PARTITIONS_PER_TRANSFER", 3)
     await site.create_topic(partitions=6)
@@ -360,6 +374,8 @@ async def test_a_leadership_that_could_not_be_moved_is_offered_to_another_for_a_
     site.twins.elect(site.twins.groups[second], 1)
     await site.twins.by_id(1).report()
     site.clock.seconds += periodic.FAILED_TRANSFER_PAUSE_S + 1
+    for twin in site.twins.brokers:
+        await twin.report()
     site.twins.by_id(1).refuses.clear()
     assert await balance() == [Transfer(first, 1, 2)]
     assert site.runtime.failed_transfers == {}

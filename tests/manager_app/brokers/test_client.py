@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import subprocess
+import sys
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -220,3 +223,74 @@ async def test_the_log_says_once_that_a_broker_does_not_answer(client, server, c
         "broker 7 did not take POST /refuse: not here",
         "broker 7 answers again",
     ]
+
+
+def test_a_broker_is_silent_once_it_was_waited_for_in_vain_long_enough():
+    silences = broker_client.Silences()
+    assert not silences.has("b", 0.0)
+    silences.missed("b", 10.0, 10.5)
+    assert not silences.has("b", 10.5)  # half a second may be anything
+    silences.missed("b", 10.2, 11.2)
+    assert silences.has("b", 11.2)
+    assert not silences.has("c", 11.2)
+    assert not silences.has("b", 11.2 + broker_client.REMEMBERED_S)
+    silences.missed("b", 30.0, 30.1)
+    assert silences.has("b", 30.1)  # it has not answered since
+    silences.heard("b")
+    assert not silences.has("b", 30.1)
+
+
+async def test_a_call_that_may_do_without_is_not_sent_to_a_silent_broker(client, server):
+    where, patient = address(server), BrokerCall("GET", "/echo")
+    await client.call(where, patient, Echo, timeout_s=20)
+    with pytest.raises(OutcomeUnknown, match="in time"):
+        await client.call(where, BrokerCall("GET", "/never"), Echo, timeout_s=1.2)
+    assert client.is_silent(where)
+    asked = len(server.held)
+    hurried = BrokerCall("GET", "/never", asks_silent=False)
+    with pytest.raises(broker_client.Silent):
+        await client.call(where, hurried, Echo, timeout_s=60)
+    assert len(server.held) == asked
+    # An answer ends it, and be it a refusal.
+    with pytest.raises(NotLeader):
+        await client.call(where, BrokerCall("GET", "/refuse"), Echo, timeout_s=20)
+    assert not client.is_silent(where)
+    await client.call(where, BrokerCall("GET", "/echo", asks_silent=False), Echo, timeout_s=20)
+
+
+async def test_a_broker_that_is_not_there_costs_no_time_and_is_asked_each_time(client, server):
+    where = address(server)
+    await server.close()
+    for _ in range(3):
+        with pytest.raises(NotSent) as raised:
+            await client.call(where, BrokerCall("GET", "/echo"), Echo, timeout_s=30)
+        assert not isinstance(raised.value, broker_client.Silent)
+    assert not client.is_silent(where)
+
+
+LISTENS = """
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+time.sleep(600)
+"""
+
+
+async def test_a_stopped_process_is_waited_for_once(client):
+    listening = subprocess.Popen([sys.executable, "-c", LISTENS], stdout=subprocess.PIPE)
+    try:
+        where = f"http://127.0.0.1:{int(listening.stdout.readline())}"
+        listening.send_signal(signal.SIGSTOP)
+        metadata = SimpleNamespace(
+            address_of=lambda _: where,
+            current=SimpleNamespace(brokers={7: SimpleNamespace(address=where)}),
+        )
+        contact = BrokerContact(metadata, client)
+        call = BrokerCall("GET", "/standing", asks_silent=False)
+        assert await contact.ask(7, call, Echo, timeout_s=1.2) is None
+        assert contact.silent() == {7}
+        async with asyncio.timeout(20):
+            assert await contact.ask(7, call, Echo, timeout_s=600) is None
+    finally:
+        listening.kill()
+        listening.communicate()

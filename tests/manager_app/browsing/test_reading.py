@@ -160,3 +160,19 @@ async def test_large_batches_are_decoded_beside_the_loop(site, monkeypatch):
     assert len(look.found) == 8
     assert threads
     assert set(threads) == {None}
+
+
+async def test_a_silent_broker_is_not_asked_and_its_partitions_are_named(site):
+    topic = await filled(site, partitions=3, count=9)
+    leaders = {index: site.twins.group("logs", index).leader for index in range(3)}
+    hung = site.twins.by_id(leaders[0])
+    site.silence(hung)
+    before = len(hung.calls)
+    look = await scan(site.runtime, topic, {0: 0, 1: 0, 2: 0}, wanted=ALL)
+    assert set(look.silent) == {index for index, one in leaders.items() if one == hung.broker_id}
+    assert len(numbers(look)) == 3 * (3 - len(look.silent))
+    ranges = {index: look.ranges[index] for index in look.ranges}
+    positions, silent = await positions_of(site.runtime, topic, ranges, start="time", number=0)
+    assert set(silent) == set(look.silent)
+    assert set(positions) == set(ranges) - set(silent)
+    assert len(hung.calls) == before

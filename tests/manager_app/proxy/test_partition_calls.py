@@ -266,3 +266,18 @@ async def test_a_manager_at_its_limit_refuses_before_it_passes_on(site):
     site.runtime.open_calls = 0
     await site.post("/producer/produce", call)
     assert site.runtime.open_calls == 0
+
+
+async def test_a_call_that_does_not_wait_for_a_silent_leader_fails_at_once(site):
+    await site.create_topic(partitions=1)
+    [partition] = site.runtime.metadata.topic("logs").partitions
+    leader = site.twins.by_id(site.twins.group("logs", 0).leader)
+    fields = {"topic": "logs", "partition": 0, "timestamp": 0}
+    call = PartitionCall(
+        partition, "GET", "/offsets/by-time", fields, timeout_ms=60_000, asks_silent=False
+    )
+    site.silence(leader)
+    with pytest.raises(NoLeader, match="has not answered for a while"):
+        async with asyncio.timeout(20):
+            await site.runtime.calls.call(call, Done)
+    assert not leader.called("/offsets/by-time")
