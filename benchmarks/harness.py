@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.floor import Floor
     from benchmarks.peers.system import System
 
-CLIENT_TIMEOUT_S = 900.0
+CLIENT_TIMEOUT_S = 3_600.0
 OUTPUT_LINES = 40
 """Of a failed client, the last ones."""
 

@@ -52,6 +52,8 @@ class Figure(StrEnum):
     PAGE_MS = "page_ms"
     CONSOLE_MS = "console_ms"
     CONSOLE_ALONE_MS = "console_alone_ms"
+    CONSOLE_WORK_MS = "console_work_ms"
+    CONSOLE_ALONE_WORK_MS = "console_alone_work_ms"
 
     @property
     def label(self) -> str:
@@ -99,6 +101,8 @@ _LABELS = {
     Figure.PAGE_MS: "the slowest list of the admin, ms",
     Figure.CONSOLE_MS: "the slowest page of the console, ms",
     Figure.CONSOLE_ALONE_MS: "the same with two of three brokers stopped, ms",
+    Figure.CONSOLE_WORK_MS: "processor ms of the manager for the costliest page",
+    Figure.CONSOLE_ALONE_WORK_MS: "the same with two of three brokers stopped",
 }
 
 
@@ -116,6 +120,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     longest_ms: float
     others: dict[Figure, float] = {}
     """What a workload measured besides."""
+    notes: list[str] = []
+    """Lines that say more than the figures do."""
 
     @property
     def per_second(self) -> float:

@@ -17,6 +17,12 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])) / _TICKS_PER_SECOND
 
 
+def exact_processor_seconds(pid: int) -> float:
+    """Return the same to a microsecond or less, of a process of the same user."""
+    clock = ~pid << 3 | 2  # as clock_getcpuclockid(3) makes it
+    return time.clock_gettime(clock)
+
+
 def seconds_since_start(pid: int) -> float:
     """Return how long ago a process was started; exact to a hundredth of a second."""
     started_s = int(_fields(pid)[_STARTED_TICKS]) / _TICKS_PER_SECOND

@@ -60,12 +60,15 @@ def rows_of(outcome: Outcome) -> list[Row]:
 
 
 def notes_of(outcome: Outcome) -> list[str]:
-    """Return what belongs under a workload's figures: what it is, its floor, its check."""
+    """Return what belongs under a workload's figures.
+
+    What it is, its floor, its check, and what its last run said besides.
+    """
     workload = make_workload(outcome.workload)
     lines = [f"{workload.name}: {workload.summary}; {outcome.compared:,} messages compared"]
     if workload.floor is not None:
         lines.append(f"  floor: {_floor_line(outcome.floor, workload.floor)}")
-    return lines
+    return [*lines, *(f"  {note}" for note in outcome.runs[-1].measurement.notes)]
 
 
 def floor_lines(floor: Floor) -> list[str]:

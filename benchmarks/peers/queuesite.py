@@ -239,6 +239,10 @@ class Site(ThreadSession):
         state = json.loads(self._state_path.read_text())
         return [Place(place["address"], place["pid"]) for place in state["brokers"]]
 
+    def manager_pid(self) -> int:
+        """Return the manager's process id."""
+        return int(json.loads(self._state_path.read_text())["manager"]["pid"])
+
     def wait_until_whole(self, topic: str) -> None:
         """Wait until all brokers are up and their replicas of the topic have the same messages."""
         self.wait_for(lambda: self._is_whole(topic), what=f"all replicas of {topic}")

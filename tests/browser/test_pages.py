@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import pytest
 
+from myqueue import Consumer, Producer, Worker
+from tests.browser.pages import paths
 from tests.browser.visitor import NARROW, SUPERUSER, WIDE, Visitor
-from tests.cluster.processes import create_topic
+from tests.cluster.processes import create_topic, wait_until
 
 pytestmark = pytest.mark.cluster
 
-TOPIC = "orders"
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-PAGES = (
-    "/admin/",
-    "/admin/brokers/",
-    "/admin/brokers/1/",
-    "/admin/brokers/1/drain/",
-    "/admin/brokers/1/hand-over/",
-    "/admin/rebalance/",
-    "/admin/rebalance/start/",
-    f"/admin/topics/{TOPIC}/",
-    f"/admin/topics/{TOPIC}/messages/",
-    f"/admin/topics/{TOPIC}/publish/",
-    f"/admin/topics/{TOPIC}/settings/",
-    "/admin/topics/",
-    "/admin/groups/",
-    "/admin/clients/",
-    "/admin/events/",
-    "/admin/records/",
-    "/admin/manager_app/apitoken/add/",
-    "/admin/auth/user/add/",
-    "/admin/manager_app/topic/",
-    "/admin/auth/user/",
-)
-"""What is looked at; a topic `orders` of two partitions is there."""
+WAIT_S = 60.0
+"""For what the brokers do by themselves on a busy machine."""
+PAGES = paths(topic="orders", group="billing", workers="mailers", mails="mails")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def something_to_see(cluster):
-    create_topic(cluster, TOPIC, 2)
+    """Let there be a message, a group that read it, and workers with a dead letter."""
+    at = cluster.manager
+    for topic in ("orders", "mails"):
+        create_topic(cluster, topic, 2)
+    with Producer(["orders", "mails"], at) as producer:
+        for topic in ("orders", "mails"):
+            producer.send(topic, "a message", partition=0).result(timeout=WAIT_S)
+    with Consumer("orders", at, group="billing") as consumer:
+        assert consumer.poll(1, timeout=WAIT_S)
+        consumer.commit()
+    with Worker("mails", at, "mailers", delivery_limit=1) as worker:
+        worker.nack(*worker.receive(1, timeout=WAIT_S))
+        wait_until(lambda: knows(cluster, "mailers"), what="the workers are a group")
+
+
+def knows(cluster, group):
+    return any(one["group"] == group for one in cluster.get("/groups")["groups"])
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +51,14 @@ def administrator(browser, cluster):
     assert visitor.problems == []
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_usable_by_everybody_light_and_dark_wide_and_narrow(administrator, path):
-    page = administrator.go(path)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_usable_by_everybody_light_and_dark_wide_and_narrow(administrator, name):
+    page = administrator.go(PAGES[name])
     assert administrator.violations() == []
     page.evaluate("document.documentElement.className = 'dark'")
-    assert administrator.violations(rules=["color-contrast"]) == []
     page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
     page.wait_for_function(FITS)  # charts follow their window a moment later
+    assert administrator.violations() == []
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
 
