@@ -134,10 +134,11 @@ class BrokerStanding(Success, frozen=True, kw_only=True, omit_defaults=True):
     """Upper ends of the buckets of `produce_counts`; one more has none."""
     produce_counts: list[int] = field(default_factory=list)
     """Produce calls that succeeded, by the time that they took here, each with all shorter ones."""
-    transactions: Number = 0
-    """Of the storage."""
-    transaction_seconds: float = 0.0
-    """Spent in them, syncs included."""
+    sync_bounds_s: list[float] = field(default_factory=list)
+    """Upper ends of the buckets of `sync_counts`; one more has none."""
+    sync_counts: list[int] = field(default_factory=list)
+    """Writes and syncs of what adds to logs, by the time that they took, each with all shorter
+    ones."""
     ticks: Number = 0
     ticks_late: Number = 0
     """Of them, those that came more than two intervals after the one before."""

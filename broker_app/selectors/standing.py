@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from broker_app.traffic import Traffic
     from http_base.cluster import TopicTraffic
 
-TOPICS_TOLD_MAX = 200
+TOPICS_TOLD_MAX = 1_000
 """Topics that an answer names; a manager keeps histories of them."""
 PRODUCED = ("POST", "/producer/produce", OK)
 """Key of the times of produce calls that succeeded."""
@@ -43,8 +43,8 @@ def standing_get(*, runtime: BrokerRuntime) -> BrokerStanding:
         traffic=traffic_told(runtime.traffic),
         produce_bounds_s=[] if produced is None else list(produced.bounds),
         produce_counts=[] if produced is None else produced.cumulated(),
-        transactions=engine.stream.transactions,
-        transaction_seconds=engine.stream.times.sum,
+        sync_bounds_s=list(engine.commits.bounds),
+        sync_counts=engine.commits.cumulated(),
         ticks=intervals.times.cumulated()[-1],
         ticks_late=intervals.late,
         stored_bytes=stored,

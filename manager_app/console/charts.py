@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from manager_app.console import formats
-from manager_app.health.histories import STEP_S, thinned
+from manager_app.health.histories import MINUTE_S, STEP_S, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 POINTS = 120
 """Of a chart."""
 WINDOWS = (POINTS, 3 * POINTS, 6 * POINTS)
-"""Steps that a chart may show: ten minutes, half an hour, an hour; as soon as there are so many."""
+"""Steps that a chart may show, as soon as there are so many: ten minutes, half an hour, an hour; of
+a day two hours, six, twelve, all."""
 ROWS = 12
 """Of its table."""
 
@@ -31,12 +32,18 @@ def size_rate(value: float | None) -> str:
     return formats.UNKNOWN if value is None else f"{formats.size(value)}/s"
 
 
+def share(value: float | None) -> str:
+    """Return a share as a percentage."""
+    return formats.UNKNOWN if value is None else f"{value:.1%}"
+
+
 UNITS: dict[str, Callable[[float | None], str]] = {
     "rate": rate,
     "bytes": size_rate,
     "seconds": formats.milliseconds,
     "duration": formats.duration,
     "count": formats.number,
+    "share": share,
 }
 """Unit -> how a value is written; the script knows the same units."""
 
@@ -53,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of the last hour."""
+    """A chart of the last hour or day."""
 
     key: str
     """Unique on its page."""
@@ -113,8 +120,9 @@ def chart_of(
     *,
     lines: Sequence[tuple[str, Hashable]],
     now_s: float,
+    day: bool = False,
 ) -> Chart:
-    """Return a chart of the last hour, or of as long as there was something.
+    """Return a chart of the last hour or day, or of as long as there was something.
 
     Args:
         histories: where the figures are.
@@ -123,24 +131,23 @@ def chart_of(
         unit: of `UNITS`.
         lines: (name, key of the figure) each.
         now_s: monotonic time.
+        day: show the last day, and not the last hour.
     """
-    points = _window([histories.hour(figure, now_s) for _, figure in lines])
+    look, step_s = (histories.day, MINUTE_S) if day else (histories.hour, STEP_S)
+    known = [look(figure, now_s) for _, figure in lines]
+    points = _window(known)
     drawn = [
-        Line(
-            name,
-            thinned(histories.hour(figure, now_s, points=points), POINTS),
-            histories.latest(figure, now_s),
-        )
-        for name, figure in lines
+        Line(name, thinned(values[-points:], POINTS), histories.latest(figure, now_s))
+        for (name, figure), values in zip(lines, known, strict=True)
     ]
-    return Chart(key, title, unit, drawn, STEP_S * points / POINTS)
+    return Chart(key, title, unit, drawn, step_s * points / POINTS)
 
 
-def _window(hours: Sequence[Sequence[float | None]]) -> int:
+def _window(values: Sequence[Sequence[float | None]]) -> int:
     """Return how many of the last points to show: the fewest of `WINDOWS` that hold all known."""
+    whole = len(values[0])
     first = min(
-        (place for hour in hours for place, value in enumerate(hour) if value is not None),
+        (place for line in values for place, value in enumerate(line) if value is not None),
         default=0,
     )
-    known = len(hours[0]) - first
-    return next((points for points in WINDOWS if known <= points), WINDOWS[-1])
+    return next((points for points in WINDOWS if whole - first <= points < whole), whole)

@@ -149,6 +149,11 @@ def turn_away(request: HttpRequest) -> HttpResponse | None:
     return redirect_to_login(request.get_full_path(), reverse("admin:login"))
 
 
+def asks_for_day(request: HttpRequest) -> bool:
+    """Tell whether charts are to show the last day, and not the last hour."""
+    return request.GET.get("over") == "day"
+
+
 def is_refresh(request: HttpRequest) -> bool:
     """Tell whether htmx asks for the live part of a page again."""
     return request.headers.get("HX-Request") == "true"

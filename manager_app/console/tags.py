@@ -82,6 +82,12 @@ def behind(one: HasLag | None) -> str:
 
 
 @register.filter
+def rate(value: float | None) -> str:
+    """Return how many in a second, a dash where nobody has counted."""
+    return "-" if value is None else f"{formats.number(value)}/s"
+
+
+@register.filter
 def percent(share: float) -> str:
     """Return a share as a percentage."""
     return f"{share:.1%}"

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState, Topic
@@ -54,8 +54,9 @@ class BrokerFacts:
     disk_slow: bool = False
     ticks_late_share: float | None = None
     """Of the last look: late ticks of all; None when nobody knows."""
-    write_s: float | None = None
-    """A transaction of its storage took on average since the look before."""
+    sync_p50_s: float | None = None
+    """So long half of the writes and syncs of its log took in the last minute."""
+    sync_p99_s: float | None = None
     leaders: int = 0
     replicas: int = 0
     version: str = ""
@@ -193,3 +194,9 @@ def _dead_letters() -> dict[str, int]:
     for topic, start, end in rows:
         found[topic] += max(0, end - start)
     return {topic: count for topic, count in found.items() if count}
+
+
+def stored_ends() -> dict[int, int]:
+    """Return the next offset of each partition by its group id, as brokers reported it last."""
+    rows = Replica.objects.order_by().values_list("partition_id")
+    return dict(rows.annotate(end=Max("high_watermark")))

@@ -13,14 +13,18 @@ STEP_S = 5.0
 HOUR_POINTS = 720
 MINUTE_S = 60.0
 DAY_POINTS = 1_440
+HOUR_MINUTES = 60
 SKIPPED_MAX = 2
 """Steps without a value that the next one stands for, too: it came late."""
-SERIES_MAX = 2_000
-"""Figures that are kept; further ones are not begun. Each takes 9 KiB: 17 MiB in all."""
+SERIES_MAX = 8_000
+"""Figures that are kept; further ones are not begun. Each takes 9 KiB: 72 MiB in all, 45 MiB with
+1,000 topics of four figures and 500 groups of two."""
 
 
 class Ring:
     """The last values of a figure, a fixed time apart; times without one have a gap."""
+
+    __slots__ = ("_latest", "_step_s", "_values")
 
     def __init__(self, step_s: float, points: int) -> None:
         """Keep nothing yet.
@@ -132,6 +136,45 @@ class Histories:
                 self._day[name].put(sum(values) / len(values), at_s)
         self._minute.clear()
         self._minute_number = number
+
+
+class PartitionRates:
+    """How many messages come to each partition in a second: a point in a minute, for an hour.
+
+    One thread puts; any may look. A partition takes about 0.6 KiB.
+    """
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._rates: dict[int, Ring] = {}
+        self._ends: dict[int, int] = {}
+        self._put_s: float | None = None
+
+    def is_due(self, now_s: float) -> bool:
+        """Tell whether a minute has begun since the last time."""
+        return self._put_s is None or now_s // MINUTE_S != self._put_s // MINUTE_S
+
+    def put(self, ends: dict[int, int], now_s: float) -> None:
+        """Keep what came since the last time.
+
+        Args:
+            ends: next offset by group id, of all partitions that there are.
+            now_s: monotonic time.
+        """
+        if self._put_s is not None and now_s > self._put_s:
+            seconds = now_s - self._put_s
+            for group_id in self._ends.keys() & ends.keys():
+                grown = max(0, ends[group_id] - self._ends[group_id])
+                ring = self._rates.setdefault(group_id, Ring(MINUTE_S, HOUR_MINUTES))
+                ring.put(grown / seconds, now_s)
+            for group_id in self._rates.keys() - ends.keys():
+                del self._rates[group_id]
+        self._ends, self._put_s = ends, now_s
+
+    def hour(self, group_id: int, now_s: float) -> list[float | None]:
+        """Return the rates of the last hour, one in a minute, oldest first."""
+        ring = self._rates.get(group_id)
+        return [None] * HOUR_MINUTES if ring is None else ring.last(HOUR_MINUTES, now_s + MINUTE_S)
 
 
 def thinned(values: Sequence[float | None], points: int) -> list[float | None]:

@@ -15,8 +15,14 @@ from django.conf import settings
 
 from http_base.cluster import BrokerStanding
 from manager_app.brokers.client import BrokerCall
-from manager_app.health.facts import BrokerFacts, ClusterFacts, GroupFacts, stored_facts
-from manager_app.health.histories import MINUTE_S, STEP_S, Histories
+from manager_app.health.facts import (
+    BrokerFacts,
+    ClusterFacts,
+    GroupFacts,
+    stored_ends,
+    stored_facts,
+)
+from manager_app.health.histories import MINUTE_S, STEP_S, Histories, PartitionRates
 from manager_app.health.problems import problems_of
 from manager_app.health.rates import Flow, counts_between, flows_between, merged, quantile
 from manager_app.models import BrokerState
@@ -74,6 +80,7 @@ class Watch:
         """
         self.sources = sources
         self.histories = Histories()
+        self.partition_rates = PartitionRates()
         self.told: dict[int, Told] = {}
         """The last answer of each broker."""
         self.flows: dict[str, Flow] = {}
@@ -92,12 +99,14 @@ class Watch:
         sources = self.sources
         now_s = sources.monotonic_s()
         answers = await self._ask()
-        recent = self._note_answers(answers, now_s)
+        self._note_answers(answers, now_s)
         suspects = sources.heartbeats.silent(now_s, sources.suspect_after_s)
         stored = await sources.database.run(stored_facts, suspects)
+        if self.partition_rates.is_due(now_s):
+            self.partition_rates.put(await sources.database.run(stored_ends), now_s)
         self._note_lease(now_s)
         self.facts = ClusterFacts(
-            brokers=tuple(self._broker(one, recent, now_s) for one in stored.brokers),
+            brokers=tuple(self._broker(one, now_s) for one in stored.brokers),
             version=settings.VERSION,
             topics=stored.topics,
             partitions=stored.partitions,
@@ -129,21 +138,19 @@ class Watch:
         )
         return dict(zip(ids, answers, strict=True))
 
-    def _note_answers(
-        self, answers: dict[int, BrokerStanding | None], now_s: float
-    ) -> dict[int, _Recent]:
-        """Keep what brokers counted; return what of it is of the time since the last look."""
+    def _note_answers(self, answers: dict[int, BrokerStanding | None], now_s: float) -> None:
+        """Keep what brokers counted since the last look."""
         flows: dict[str, Flow] = {}
         times: dict[tuple[float, ...], list[list[int]]] = {}
         figures: dict[Hashable, float | None] = {}
-        recent: dict[int, _Recent] = {}
+        is_first = True
         for broker_id, after in answers.items():
             before = self.told.get(broker_id)
             if after is None:
                 continue
             if before is not None and now_s > before.at_s:
-                recent[broker_id] = _recent(before.standing, after)
-                figures["broker", broker_id, "late"] = recent[broker_id].ticks_late_share
+                is_first = False
+                figures |= _work(broker_id, before.standing, after)
                 own = flows_between(before.standing, after, now_s - before.at_s)
                 for topic, flow in own.items():
                     flows[topic] = flows.get(topic, Flow()) + flow
@@ -153,7 +160,7 @@ class Watch:
             self.told[broker_id] = Told(after, now_s)
         for broker_id in self.told.keys() - answers.keys():
             del self.told[broker_id]
-        if recent:
+        if not is_first:
             self.flows = flows
             figures |= _figures("cluster", "", sum(flows.values(), Flow()))
             for topic, flow in flows.items():
@@ -162,9 +169,8 @@ class Watch:
             figures["cluster", "", "latency_p50"] = quantile(bounds, counts, 0.5)
             figures["cluster", "", "latency_p99"] = quantile(bounds, counts, 0.99)
         self.histories.put(figures, now_s)
-        return recent
 
-    def _broker(self, stored: BrokerFacts, recent: dict[int, _Recent], now_s: float) -> BrokerFacts:
+    def _broker(self, stored: BrokerFacts, now_s: float) -> BrokerFacts:
         """Return a broker as the database and itself tell of it."""
         broker_id = stored.broker_id
         told = self.told.get(broker_id)
@@ -179,7 +185,7 @@ class Watch:
         silent_s = None if not heard else max(0.0, now_s - max(heard))
         if told is None:
             return replace(stored, silent_s=silent_s)
-        own, standing = recent.get(broker_id), told.standing
+        standing = told.standing
         return replace(
             stored,
             silent_s=silent_s,
@@ -188,8 +194,9 @@ class Watch:
             stored_bytes=standing.stored_bytes,
             disk_full=standing.disk_full,
             disk_slow=standing.disk_slow,
-            ticks_late_share=self._late(broker_id, now_s),
-            write_s=None if own is None else own.write_s,
+            ticks_late_share=self._of_last_minute(broker_id, "late", now_s),
+            sync_p50_s=self._of_last_minute(broker_id, "sync_p50", now_s),
+            sync_p99_s=self._of_last_minute(broker_id, "sync_p99", now_s),
             version=standing.version,
             uptime_s=standing.uptime_s,
             long_polls=standing.long_polls,
@@ -197,11 +204,11 @@ class Watch:
             problems=tuple(standing.problems),
         )
 
-    def _late(self, broker_id: int, now_s: float) -> float | None:
-        """Return the share of ticks that came late in the last minute."""
+    def _of_last_minute(self, broker_id: int, figure: str, now_s: float) -> float | None:
+        """Return the mean of a broker's figure in the last minute."""
         points = int(MINUTE_S // STEP_S)
-        shares = self.histories.hour(("broker", broker_id, "late"), now_s + STEP_S, points=points)
-        known = [share for share in shares if share is not None]
+        values = self.histories.hour(("broker", broker_id, figure), now_s + STEP_S, points=points)
+        known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
 
     def _groups(self, now_s: float) -> tuple[GroupFacts, ...]:
@@ -249,23 +256,18 @@ class Watch:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Recent:
-    """What a broker did since the last look."""
-
-    ticks_late_share: float | None
-    write_s: float | None
-
-
-def _recent(before: BrokerStanding, after: BrokerStanding) -> _Recent:
+def _work(
+    broker_id: int, before: BrokerStanding, after: BrokerStanding
+) -> dict[Hashable, float | None]:
+    """Return how late a broker's ticks came between two answers, and how long its syncs took."""
     ticks, late = after.ticks - before.ticks, after.ticks_late - before.ticks_late
-    writes = after.transactions - before.transactions
-    seconds = after.transaction_seconds - before.transaction_seconds
+    counts = counts_between(before.sync_counts, after.sync_counts)
     is_same = after.uptime_s >= before.uptime_s
-    return _Recent(
-        ticks_late_share=late / ticks if is_same and ticks > 0 else None,
-        write_s=seconds / writes if is_same and writes > 0 else None,
-    )
+    return {
+        ("broker", broker_id, "late"): late / ticks if is_same and ticks > 0 else None,
+        ("broker", broker_id, "sync_p50"): quantile(after.sync_bounds_s, counts, 0.5),
+        ("broker", broker_id, "sync_p99"): quantile(after.sync_bounds_s, counts, 0.99),
+    }
 
 
 def _figures(kind: str, name: Hashable, flow: Flow) -> dict[Hashable, float | None]:

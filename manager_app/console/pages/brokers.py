@@ -12,7 +12,7 @@ from manager_app.brokers import leaving
 from manager_app.console.actions import Action, Asked
 from manager_app.console.charts import Chart, chart_of
 from manager_app.console.formats import plural
-from manager_app.console.page import page
+from manager_app.console.page import asks_for_day, page
 from manager_app.console.pages.overview import ShownProblem, seen
 from manager_app.health.facts import BrokerFacts
 from manager_app.models import Broker, BrokerState, Replica
@@ -73,7 +73,7 @@ def broker(request: HttpRequest, broker_id: int) -> dict[str, Any]:
             for one in problems
             if one.to is not None and one.to.parts.get("broker_id") == broker_id
         ],
-        "charts": [] if manager is None else _charts(manager, broker_id),
+        "charts": [] if manager is None else _charts(manager, broker_id, day=asks_for_day(request)),
         "moves": [one for one in running_moves() if broker_id in (one.source, one.target)],
         "replicas": replicas,
         "next": after,
@@ -100,15 +100,17 @@ def _sparks(manager: ManagerRuntime | None, broker_id: int) -> list[float | None
     return manager.watch.histories.hour(figure, manager.monotonic_s(), points=120)
 
 
-def _charts(manager: ManagerRuntime, broker_id: int) -> list[Chart]:
+def _charts(manager: ManagerRuntime, broker_id: int, *, day: bool) -> list[Chart]:
     def chart(key: str, title: str, unit: str, **lines: str) -> Chart:
         named = [(name, ("broker", broker_id, figure)) for name, figure in lines.items()]
-        now_s = manager.monotonic_s()
-        return chart_of(manager.watch.histories, key, title, unit, lines=named, now_s=now_s)
+        now_s, histories = manager.monotonic_s(), manager.watch.histories
+        return chart_of(histories, key, title, unit, lines=named, now_s=now_s, day=day)
 
     return [
         chart("messages", "Messages", "rate", In="messages_in", Out="messages_out"),
         chart("bytes", "Bytes", "bytes", In="bytes_in", Out="bytes_out"),
+        chart("sync", "Write and sync of the log", "seconds", p50="sync_p50", p99="sync_p99"),
+        chart("late", "Ticks of the clock that came late", "share", Late="late"),
     ]
 
 

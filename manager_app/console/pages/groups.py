@@ -12,7 +12,7 @@ from manager_app import runtime
 from manager_app.console.actions import Action, Asked
 from manager_app.console.charts import Chart, chart_of
 from manager_app.console.formats import number, plural
-from manager_app.console.page import page
+from manager_app.console.page import asks_for_day, page
 from manager_app.groups.descriptions import (
     TOLD_LIMIT_S,
     forget_group,
@@ -97,7 +97,7 @@ def one_group(request: HttpRequest, group: str) -> dict[str, Any]:
         "is_workers": is_workers,
         "state": _state(is_workers=is_workers, members=detail.member_count, figures=shown.total),
         "topics": shown.topics,
-        "charts": _charts(group),
+        "charts": _charts(group, day=asks_for_day(request)),
         "dead_letters": [(one.topic, dead_letter_topic(one)) for one in _of_workers(shown)],
         "members": [
             (one, _assigned(one), _heard_s(one), one.session_timeout_ms / 1000)
@@ -111,11 +111,19 @@ def one_group(request: HttpRequest, group: str) -> dict[str, Any]:
     }
 
 
-def _charts(name: str) -> list[Chart]:
+def _charts(name: str, *, day: bool) -> list[Chart]:
     manager = runtime.current()
     histories, now_s = manager.watch.histories, manager.monotonic_s()
     return [
-        chart_of(histories, key, title, unit, lines=[(line, ("group", name, key))], now_s=now_s)
+        chart_of(
+            histories,
+            key,
+            title,
+            unit,
+            lines=[(line, ("group", name, key))],
+            now_s=now_s,
+            day=day,
+        )
         for key, title, unit, line in (
             ("lag", "Lag", "count", "Messages left"),
             ("age", "How long the oldest has waited", "duration", "Oldest left"),

@@ -8,7 +8,7 @@ from django.urls import NoReverseMatch, reverse
 
 from manager_app import runtime
 from manager_app.console.charts import Chart, chart_of
-from manager_app.console.page import page
+from manager_app.console.page import asks_for_day, page
 from manager_app.health.facts import ClusterFacts, stored_facts
 from manager_app.health.problems import Problem, problems_of, sentence
 
@@ -26,7 +26,7 @@ class ShownProblem(NamedTuple):
 
 
 @page("console/overview.html", title="Overview")
-def overview(_: HttpRequest) -> dict[str, Any]:
+def overview(request: HttpRequest) -> dict[str, Any]:
     """Show the cluster at a glance, as this manager saw it last."""
     manager = runtime.installed()
     facts, problems = seen(manager)
@@ -36,7 +36,7 @@ def overview(_: HttpRequest) -> dict[str, Any]:
         "sentence": said,
         "problems": [ShownProblem(one, url_of(one)) for one in problems],
         "facts": facts,
-        "charts": [] if manager is None else _charts(manager),
+        "charts": [] if manager is None else _charts(manager, day=asks_for_day(request)),
         "manager": manager,
     }
 
@@ -60,13 +60,13 @@ def url_of(problem: Problem) -> str:
         return ""
 
 
-def _charts(manager: ManagerRuntime) -> list[Chart]:
+def _charts(manager: ManagerRuntime, *, day: bool) -> list[Chart]:
     now_s = manager.monotonic_s()
 
     def chart(key: str, title: str, unit: str, **lines: str) -> Chart:
         named = [(name, ("cluster", "", figure)) for name, figure in lines.items()]
         histories = manager.watch.histories
-        return chart_of(histories, key, title, unit, lines=named, now_s=now_s)
+        return chart_of(histories, key, title, unit, lines=named, now_s=now_s, day=day)
 
     return [
         chart("messages", "Messages", "rate", In="messages_in", Out="messages_out"),

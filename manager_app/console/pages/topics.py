@@ -16,7 +16,7 @@ from manager_app.apis.rendering import partition_detail
 from manager_app.console.actions import Action, Asked
 from manager_app.console.charts import chart_of
 from manager_app.console.formats import number, plural, size
-from manager_app.console.page import may, page
+from manager_app.console.page import asks_for_day, may, page
 from manager_app.console.quantities import (
     read_bytes,
     read_duration_ms,
@@ -76,6 +76,7 @@ PURGE_LIMIT_S = 15.0
 class ShownPartition:
     """A partition in the table of its topic."""
 
+    group_id: int
     detail: PartitionDetail
     figures: PartitionFigures
 
@@ -158,7 +159,7 @@ def traffic_of(topic: str) -> Traffic:
     )
 
 
-def _charts(topic: str) -> list[Chart]:
+def _charts(topic: str, *, day: bool) -> list[Chart]:
     present = runtime.installed()
     if present is None:
         return []
@@ -174,6 +175,7 @@ def _charts(topic: str) -> list[Chart]:
                 ("Out", ("topic", topic, f"{name}_out")),
             ],
             now_s=now_s,
+            day=day,
         )
         for name, unit in (("messages", "rate"), ("bytes", "bytes"))
     ]
@@ -188,16 +190,18 @@ def topic(request: HttpRequest, topic: str) -> dict[str, Any]:
     after = _number_of(request.GET.get("after", ""), -1)
     shown = [
         ShownPartition(
+            one.group_id,
             partition_detail(one, reports, suspects=runtime.suspects()),
             figures.get(one.group_id, PartitionFigures()),
         )
         for one in selectors.topic_partitions(row)
     ]
     listed = [one for one in shown if one.detail.partition > after][:PARTITIONS_PER_PAGE]
+    rates = _rates_of(listed)
     last = listed[-1].detail.partition if listed else -1
     return {
         **of_topic(request, row, "overview"),
-        "partitions": listed,
+        "partitions": list(zip(listed, rates, strict=True)),
         "next": last if shown and last < shown[-1].detail.partition else None,
         "count": len(shown),
         "ill": [one for one in shown if not one.is_well],
@@ -206,8 +210,17 @@ def topic(request: HttpRequest, topic: str) -> dict[str, Any]:
         "producers": _clients("producer", row),
         "consumers": _clients("consumer", row),
         "groups": _groups(topic, told),
-        "charts": _charts(topic),
+        "charts": _charts(topic, day=asks_for_day(request)),
     }
+
+
+def _rates_of(partitions: Sequence[ShownPartition]) -> list[list[float | None]]:
+    """Return how many messages a second came to each in the last hour, one value in a minute."""
+    present = runtime.installed()
+    if present is None:
+        return [[] for _ in partitions]
+    rates, now_s = present.watch.partition_rates, present.monotonic_s()
+    return [rates.hour(one.group_id, now_s) for one in partitions]
 
 
 @page("console/topic_settings.html", needs=ADMINISTER)

@@ -42,6 +42,7 @@
     seconds: (value) => `${short(value * 1000)} ms`,
     duration: (value) => lasting(value),
     count: (value) => short(value),
+    share: (value) => `${short(value * 100)} %`,
   };
 
   function lasting(seconds) {

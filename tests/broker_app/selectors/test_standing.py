@@ -20,8 +20,7 @@ async def test_a_broker_tells_what_it_holds_and_what_its_disk_and_clock_do(
 ) -> None:
     await engine.propose(7, batch_of("a", "b"), timeout_ms=1_000)
     runtime.traffic["logs"].messages_produced += 2
-    engine.stream.transactions = 5
-    engine.stream.times.add(0.25)
+    engine.commits.add(0.25)
     engine.disk.full = True
     told = standing_get(runtime=runtime)
     assert (told.replicas, told.leaders) == (1, 1)
@@ -29,7 +28,9 @@ async def test_a_broker_tells_what_it_holds_and_what_its_disk_and_clock_do(
     assert told.uptime_s > 0
     assert told.version
     assert told.traffic["logs"].messages_produced == 2
-    assert (told.transactions, told.transaction_seconds) == (5, 0.25)
+    assert len(told.sync_counts) == len(told.sync_bounds_s) + 1
+    assert told.sync_counts[-1] == 1
+    assert told.sync_counts[0] == 0
     assert (told.disk_free_bytes, told.disk_reserve_bytes) == (1 << 40, 1 << 30)
     assert told.disk_full
     assert told.problems == ["the disk has less than its reserve of free space"]

@@ -46,3 +46,15 @@ def test_values_are_written_in_their_units():
         for unit in ("rate", "bytes", "seconds", "count")
     }
     assert written == {"rate": "0.2/s", "bytes": "0 B/s", "seconds": "250 ms", "count": "0.2"}
+
+
+def test_a_chart_of_a_day_goes_as_far_back_as_there_is_something():
+    kept = Histories()
+    for minute in range(200):
+        kept.put({"in": float(minute), "out": None}, NOW_S + minute * 60.0)
+    now_s = NOW_S + 200 * 60.0
+    lines = [("In", "in"), ("Out", "out")]
+    shown = chart_of(kept, "m", "Messages", "rate", lines=lines, now_s=now_s, day=True)
+    assert (shown.step_s, len(shown.lines[0].values)) == (180.0, POINTS)
+    assert shown.lines[0].values[-1] > shown.lines[0].values[-2]
+    assert shown.rows[0][0] == "6 h ago"

@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from manager_app.health.histories import HOUR_POINTS, STEP_S, Histories, Ring, thinned
+from manager_app.health.histories import (
+    HOUR_MINUTES,
+    HOUR_POINTS,
+    MINUTE_S,
+    SERIES_MAX,
+    STEP_S,
+    Histories,
+    PartitionRates,
+    Ring,
+    thinned,
+)
 
 
 def test_a_ring_keeps_the_last_values_and_a_gap_where_there_was_none():
@@ -72,3 +84,49 @@ def test_no_more_figures_are_kept_than_may_be_and_those_of_the_gone_are_forgotte
 )
 def test_values_are_thinned_to_means(values, points, found):
     assert thinned(values, points) == found
+
+
+def test_a_thousand_topics_and_five_hundred_groups_fit_and_take_what_they_are_said_to():
+    figures = {("topic", str(topic), name): 1.0 for topic in range(1_000) for name in "abcd"}
+    figures |= {("group", str(group), name): 1.0 for group in range(500) for name in "ab"}
+    histories = Histories()
+    tracemalloc.start()
+    try:
+        histories.put(figures, 1_000.0)
+        taken_mib = tracemalloc.get_traced_memory()[0] / (1 << 20)
+    finally:
+        tracemalloc.stop()
+    assert all(histories.latest(name, 1_000.0) == 1.0 for name in figures)
+    assert len(figures) < SERIES_MAX
+    assert 40 < taken_mib < 50
+
+
+def test_partitions_have_a_rate_for_each_minute_of_an_hour():
+    rates = PartitionRates()
+    assert rates.is_due(6000.0)
+    rates.put({7: 1_000, 8: 5}, 6000.0)
+    assert not rates.is_due(6059.0)
+    assert rates.is_due(6060.0)
+    assert rates.hour(7, 6000.0) == [None] * HOUR_MINUTES
+    rates.put({7: 1_600, 8: 5, 9: 40}, 6060.0)
+    assert rates.hour(7, 6061.0)[-2:] == [None, 10.0]
+    assert rates.hour(8, 6061.0)[-1] == 0.0
+    assert rates.hour(9, 6061.0)[-1] is None
+    rates.put({7: 1_000, 9: 100}, 6120.0)  # counted anew after a loss that was accepted
+    assert rates.hour(7, 6120.0)[-2:] == [10.0, 0.0]
+    assert rates.hour(9, 6120.0)[-1] == 1.0
+    assert rates.hour(8, 6120.0) == [None] * HOUR_MINUTES
+    rates.put({7: 1_000}, 6120.0 + 2 * MINUTE_S)
+    assert len(rates.hour(7, 6240.0)) == HOUR_MINUTES
+
+
+def test_the_rates_of_ten_thousand_partitions_take_little():
+    rates = PartitionRates()
+    rates.put(dict.fromkeys(range(10_000), 0), 0.0)
+    tracemalloc.start()
+    try:
+        rates.put(dict.fromkeys(range(10_000), 60), 60.0)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken / 10_000 < 900

@@ -75,8 +75,8 @@ async def test_what_brokers_count_becomes_histories(site):
             traffic={"logs": TopicTraffic(messages_produced=50, fetched_bytes=500)},
             produce_bounds_s=[0.01, 0.02],
             produce_counts=[10, 10, 10],
-            transactions=4,
-            transaction_seconds=0.02,
+            sync_bounds_s=[0.002, 0.004, 0.1],
+            sync_counts=[90, 98, 100, 100],
             ticks=100,
             ticks_late=10,
         )
@@ -90,7 +90,11 @@ async def test_what_brokers_count_becomes_histories(site):
     assert round(histories.latest(("cluster", "", "latency_p50"), now_s), 4) == 0.005
     assert watch.flows["logs"].messages_in == 20.0
     seen = broker_of(watch, 1)
-    assert (round(seen.ticks_late_share, 4), seen.write_s) == (0.1, 0.005)
+    assert round(seen.ticks_late_share, 4) == 0.1
+    assert 0 < seen.sync_p50_s < 0.002
+    assert 0.004 < seen.sync_p99_s < 0.1
+    assert broker_of(watch, 3).sync_p50_s is None
+    assert histories.latest(("broker", 1, "sync_p99"), now_s) == seen.sync_p99_s
     assert [one.key for one in watch.problems] == ["broker 1 ticks", "broker 2 ticks"]
 
 
