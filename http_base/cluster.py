@@ -151,6 +151,8 @@ class BrokerStanding(Success, frozen=True, kw_only=True, omit_defaults=True):
     disk_slow: bool = False
     replicas: Number = 0
     leaders: Number = 0
+    connections: Number = 0
+    """Of HTTP that are open now."""
     long_polls: Number = 0
     """Open now."""
     problems: list[str] = field(default_factory=list)

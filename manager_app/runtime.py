@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicMetadata
+    from manager_app.placement.rebalancing import RecentPlan
     from manager_app.proxy.partition_calls import PartitionCalls
     from manager_app.proxy.several import SeveralCalls
 
@@ -91,6 +92,8 @@ class ManagerRuntime:
     of the try."""
     move_pace: Pace = field(default_factory=Pace)
     """When the next replica may be moved for balance."""
+    recent_plan: RecentPlan | None = None
+    """Of moves for balance, for pages."""
     balanced_version: int = 0
     """Of the metadata, when last there was nothing to move."""
     tokens_used: set[int] = field(default_factory=set)

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from prometheus_client import REGISTRY
 
 from broker_app.runtime import state_of
 from broker_app.selectors.partitions import problems_list
@@ -54,9 +55,16 @@ def standing_get(*, runtime: BrokerRuntime) -> BrokerStanding:
         disk_slow=engine.slow_disk.is_slow,
         replicas=len(engine.replicas),
         leaders=leaders,
+        connections=_open_connections(),
         long_polls=runtime.long_polls.waiting + runtime.work_waits.waiting,
         problems=problems_list(runtime=runtime),
     )
+
+
+def _open_connections() -> int:
+    """Return how many HTTP connections are open; whoever serves HTTP counts them."""
+    found = REGISTRY.restricted_registry(("queue_http_connections",)).collect()
+    return int(sum(sample.value for metric in found for sample in metric.samples))
 
 
 def traffic_told(traffic: Traffic) -> dict[str, TopicTraffic]:

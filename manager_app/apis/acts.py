@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 DETAIL_LENGTH_MAX = 2_000
 """Of a text that a call sent: longer ones are left out of the event."""
+REFUSALS_MAX = 30
+REFUSALS_WINDOW_S = 60.0
+"""So many refused calls become events in so many seconds, of all that this process refuses."""
 ALREADY_REPORTED = HTTPStatus.ALREADY_REPORTED
 """The lowest status of a call that changed nothing."""
 
@@ -34,6 +39,33 @@ class Act(NamedTuple):
 
     kind: EventKind
     action: str
+
+
+class Refusals:
+    """Lets some of many refusals through in each window of time; any thread may ask."""
+
+    def __init__(self) -> None:
+        """Have let none through yet."""
+        self._lock = threading.Lock()
+        self._begun_s = float("-inf")
+        self._count = 0
+
+    def take(self, now_s: float) -> int | None:
+        """Return how many were left out since the last that was let through; None: leave this out.
+
+        Args:
+            now_s: monotonic time.
+        """
+        with self._lock:
+            left_out = 0
+            if now_s - self._begun_s >= REFUSALS_WINDOW_S:
+                left_out = max(0, self._count - REFUSALS_MAX)
+                self._begun_s, self._count = now_s, 0
+            self._count += 1
+            return left_out if self._count <= REFUSALS_MAX else None
+
+
+_refusals = Refusals()
 
 
 def configures(action: str) -> Act:
@@ -72,11 +104,43 @@ def note_act(act: Act, request: ApiRequest, response: Response, parts: Mapping[s
         outcome=outcome,
         details={"asked": _asked(request)} if outcome == EventOutcome.DONE else {},
     )
+    _store(event)
+
+
+def note_refusal(
+    act: Act, request: ApiRequest, response: Response, parts: Mapping[str, Any]
+) -> None:
+    """Store the event of a change that whoever asked for may not make, unless there are too many.
+
+    Args:
+        act: what the call would have done.
+        request: the call.
+        response: its answer, whose data are not rendered yet.
+        parts: of the path, by name.
+    """
+    left_out = _refusals.take(time.monotonic())
+    if left_out is None:
+        return
+    said = response.data.get("message", "") if isinstance(response.data, dict) else ""
+    event = Event(
+        kind=EventKind.ACCESS,
+        action=act.action,
+        text=f"{request.method} {request.path} was refused: {said}",
+        about=about_all(_objects(parts, None)),
+        origin=request.client_address,
+        outcome=EventOutcome.REFUSED,
+        details={"left_out": left_out} if left_out else {},
+    )
+    _store(event)
+
+
+def _store(event: Event) -> None:
+    """Store an event; where that fails the log says so."""
     try:
         with transaction.atomic():
             event_store(event)
     except DATABASE_FAILURES as error:
-        logger.warning("no event says that there was %s: %s", act.action, error)
+        logger.warning("no event says that there was %s: %s", event.action, error)
 
 
 def _outcome_of(status: int, said: object) -> EventOutcome | None:

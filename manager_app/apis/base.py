@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rest_framework.response import Response
@@ -10,7 +11,7 @@ from rest_framework.response import Response
 from http_base.views import ApiRequest, ApiView
 from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
-from manager_app.apis.acts import note_act
+from manager_app.apis.acts import note_act, note_refusal, operates
 from manager_app.database import answers_within
 from manager_app.proxy.primary import PASS_LIMIT_S, may_pass, pass_to_primary
 from myqueue.contract.errors import QueueError, ReadOnlyManager
@@ -135,8 +136,12 @@ class ManagerView(ApiView):
     ) -> HttpResponseBase:
         """Note what was changed; add `X-Metadata-Age-Ms` on a read-only manager."""
         act = self.acts.get(request.method or "")
-        if act is not None and isinstance(response, Response) and isinstance(request, ApiRequest):
-            note_act(act, request, response, self.kwargs)
+        if isinstance(response, Response) and isinstance(request, ApiRequest):
+            is_change = request.method in _CHANGING and not self.is_hot
+            if response.status_code == HTTPStatus.FORBIDDEN and is_change:
+                note_refusal(act or operates("call refused"), request, response, self.kwargs)
+            elif act is not None:
+                note_act(act, request, response, self.kwargs)
         finished = super().finalize_response(request, response, *args, **kwargs)
         for name, value in self.more_headers().items():
             finished[name] = value

@@ -61,6 +61,7 @@ class BrokerFacts:
     replicas: int = 0
     version: str = ""
     uptime_s: float | None = None
+    connections: int = 0
     long_polls: int = 0
     answers: bool = False
     """True when it answered the last question."""

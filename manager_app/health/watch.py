@@ -199,6 +199,7 @@ class Watch:
             sync_p99_s=self._of_last_minute(broker_id, "sync_p99", now_s),
             version=standing.version,
             uptime_s=standing.uptime_s,
+            connections=standing.connections,
             long_polls=standing.long_polls,
             answers=told.at_s == now_s,
             problems=tuple(standing.problems),

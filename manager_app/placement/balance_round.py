@@ -115,9 +115,11 @@ def take_moves_back() -> int:
     )
 
 
-def look_at_balance() -> BalanceState:
-    """Return what is moved now, and what would be moved after it."""
-    return BalanceState(_repairs().count(), running_moves(), plan_balance())
+def look_at_balance(plan: list[Move] | None = None) -> BalanceState:
+    """Return what is moved now, and what would be moved after it, where that is not known yet."""
+    return BalanceState(
+        _repairs().count(), running_moves(), plan_balance() if plan is None else plan
+    )
 
 
 def running_moves() -> list[RunningMove]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from manager_app import selectors
 from manager_app.answers import MoveDetail, PlannedMove, RebalanceDetail
@@ -14,8 +14,20 @@ if TYPE_CHECKING:
     from manager_app.placement.balance_rules import Move
     from manager_app.runtime import ManagerRuntime
 
+PLAN_KEPT_S = 15.0
+"""How old the plan of a page may be that is asked for again every few seconds."""
 PLAN_SHOWN = 100
 """Moves of a plan that an answer names; the others are counted."""
+
+
+class RecentPlan(NamedTuple):
+    """A plan, and of when it is."""
+
+    at_s: float
+    """Monotonic time."""
+    version: int
+    """Of the metadata."""
+    moves: list[Move]
 
 
 def set_pace(manager: ManagerRuntime, *, paused: bool, bytes_per_second: int | None) -> None:
@@ -49,10 +61,26 @@ def cancel(manager: ManagerRuntime) -> int:
     return taken_back
 
 
-def rebalance_detail() -> RebalanceDetail:
-    """Return what is moved, what is planned and how long it takes."""
+def recent_plan(manager: ManagerRuntime) -> list[Move]:
+    """Return the plan as it was at most `PLAN_KEPT_S` ago and before no change of metadata."""
+    now_s, version = manager.monotonic_s(), manager.metadata.current.version
+    known = manager.recent_plan
+    if known is not None and known.version == version and now_s - known.at_s < PLAN_KEPT_S:
+        return known.moves
+    plan = balance_round.plan_balance()
+    manager.recent_plan = RecentPlan(now_s, version, plan)
+    return plan
+
+
+def rebalance_detail(plan: list[Move] | None = None) -> RebalanceDetail:
+    """Return what is moved, what is planned and how long it takes.
+
+    Args:
+        plan: the moves that would be made, where they are known; else they are found out, which
+            takes a third of a second with 10,000 partitions.
+    """
     cluster = selectors.cluster_find() or Cluster()
-    balance = balance_round.look_at_balance()
+    balance = balance_round.look_at_balance(plan)
     bytes_left = sum(move.size_bytes for move in balance.plan)
     bytes_left += sum(one.size_bytes - one.copied_bytes for one in balance.running)
     return RebalanceDetail(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 
+from manager_app import runtime
 from manager_app.console.actions import Action, Asked
 from manager_app.console.formats import duration, plural, size
 from manager_app.console.page import page
@@ -29,7 +30,9 @@ MIB = 1 << 20
 @page("console/rebalance.html", title="Rebalance")
 def rebalance(_: HttpRequest) -> dict[str, Any]:
     """Show the moves under way and the plan."""
-    detail = rebalancing.rebalance_detail()
+    manager = runtime.installed()
+    plan = None if manager is None else rebalancing.recent_plan(manager)
+    detail = rebalancing.rebalance_detail(plan)
     word, tone = _WORDS[RebalanceState(detail.state)]
     return {
         "detail": detail,

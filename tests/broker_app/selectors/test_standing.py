@@ -33,6 +33,7 @@ async def test_a_broker_tells_what_it_holds_and_what_its_disk_and_clock_do(
     assert told.sync_counts[0] == 0
     assert (told.disk_free_bytes, told.disk_reserve_bytes) == (1 << 40, 1 << 30)
     assert told.disk_full
+    assert told.connections >= 0
     assert told.problems == ["the disk has less than its reserve of free space"]
     replica.faulty = "a torn row"
     assert (standing_get(runtime=runtime).stored_bytes, told.long_polls) == (0, 0)

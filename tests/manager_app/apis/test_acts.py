@@ -74,7 +74,7 @@ async def test_what_brokers_are_asked_for_is_told(site):
     assert told[1].things == [("broker", "3")]
 
 
-async def test_it_is_told_who_asked_and_no_call_that_was_refused(site, settings):
+async def test_it_is_told_who_asked_and_what_was_refused_for_want_of_a_right(site, settings):
     settings.QUEUE = structs.replace(settings.QUEUE, auth="required")
     await site.in_database(User.objects.create_superuser, "ada")
     rights = [TopicRight("mine*", (MANAGE,))]
@@ -87,6 +87,33 @@ async def test_it_is_told_who_asked_and_no_call_that_was_refused(site, settings)
     (done,) = await events(site, person="'ci'")
     assert [event.pk for event in await events(site, kind="configuration")] == [done.pk]
     assert (done.person, done.outcome) == ("API token 'ci'", "done")
+    (refused,) = [one for one in await events(site, kind="access") if one.outcome == "refused"]
+    assert refused.text == (
+        "DELETE /topics/theirs was refused: the API token 'ci' lacks the role"
+        " administrator or the right manage to the topic, here 'theirs'"
+    )
+    assert (refused.action, refused.things) == ("topic deleted", [("topic", "theirs")])
+
+
+async def test_many_refusals_do_not_become_as_many_events(site, settings, monkeypatch):
+    monkeypatch.setattr(acts, "REFUSALS_MAX", 2)
+    monkeypatch.setattr(acts, "_refusals", acts.Refusals())
+    settings.QUEUE = structs.replace(settings.QUEUE, auth="required")
+    await site.in_database(User.objects.create_superuser, "ada")
+    _, text = await site.in_database(lambda: token_create("ci", "ada", rights=[]))
+    await site.in_database(site.runtime.metadata.refresh)
+    for _ in range(4):
+        await site.ask("POST", "/rebalance", {}, status=403, authorization=f"Bearer {text}")
+    told = [one for one in await events(site, kind="access") if one.outcome == "refused"]
+    assert [one.action for one in told] == ["rebalance set"] * 2
+
+
+def test_refusals_are_let_through_again_with_how_many_were_left_out():
+    refusals = acts.Refusals()
+    assert [refusals.take(100.0) for _ in range(acts.REFUSALS_MAX)] == [0] * acts.REFUSALS_MAX
+    assert [refusals.take(159.0) for _ in range(5)] == [None] * 5
+    assert refusals.take(100.0 + acts.REFUSALS_WINDOW_S) == 5
+    assert refusals.take(161.0) == 0
 
 
 async def test_a_call_that_may_have_changed_something_is_told_as_unknown(site, monkeypatch):

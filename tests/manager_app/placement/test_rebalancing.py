@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from manager_app.models import Cluster, RebalanceState
-from manager_app.placement import rebalancing
+from manager_app.placement import balance_round, rebalancing
 from myqueue.contract.errors import ReadOnlyManager
 
 
@@ -24,3 +24,17 @@ async def test_a_reader_changes_nothing(site):
     await site.restart_manager(read_only=True)
     with pytest.raises(ReadOnlyManager):
         await site.in_database(rebalancing.cancel, site.runtime)
+
+
+async def test_a_page_has_the_plan_of_some_seconds_ago_unless_something_changed(site, monkeypatch):
+    plans = iter([["first"], ["second"], ["third"]])
+    monkeypatch.setattr(balance_round, "plan_balance", lambda: next(plans))
+
+    async def seen():
+        return await site.in_database(rebalancing.recent_plan, site.runtime)
+
+    assert [await seen(), await seen()] == [["first"]] * 2
+    site.clock.seconds += rebalancing.PLAN_KEPT_S
+    assert await seen() == ["second"]
+    await site.create_topic("orders")
+    assert [await seen(), await seen()] == [["third"]] * 2
