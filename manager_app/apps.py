@@ -23,6 +23,7 @@ class ManagerAppConfig(AppConfig):
         connection_created.connect(guard, dispatch_uid="manager_app.fence")
         if apps.is_installed("django.contrib.auth"):
             connect(apps)
+            apps.get_app_config("auth").verbose_name = "Access"
 
 
 class PeopleConfig(SimpleAdminConfig):

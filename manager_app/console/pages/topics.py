@@ -64,6 +64,8 @@ GROUPS_SHOWN = 50
 SPARK_POINTS = 120
 """Of the history that a line in the list shows: ten minutes."""
 SPARK_DRAWN = 40
+SPARK_MINUTES = 10
+"""Of the rates of a partition, the fewest that its line shows."""
 REPORT_LIMIT_S = 0.5
 """For what one broker says of its replicas; what is stored is shown of one that does not."""
 REPORTS_LIMIT_S = 3.0
@@ -220,7 +222,13 @@ def _rates_of(partitions: Sequence[ShownPartition]) -> list[list[float | None]]:
     if present is None:
         return [[] for _ in partitions]
     rates, now_s = present.watch.partition_rates, present.monotonic_s()
-    return [rates.hour(one.group_id, now_s) for one in partitions]
+    return [_since_known(rates.hour(one.group_id, now_s)) for one in partitions]
+
+
+def _since_known(values: list[float | None]) -> list[float | None]:
+    """Leave out the beginning of which nothing is known, but for the last minutes."""
+    known = next((place for place, value in enumerate(values) if value is not None), len(values))
+    return values[min(known, len(values) - SPARK_MINUTES) :]
 
 
 @page("console/topic_settings.html", needs=ADMINISTER)

@@ -202,3 +202,18 @@ async def test_a_topic_is_deleted_once_its_name_is_typed(site, log_in_at):
     done = await browser.post(url, confirmed=1, typed="logs")
     assert (done.status, done.headers["location"]) == (302, "/admin/topics/")
     assert not await site.in_database(lambda: Topic.objects.exists())
+
+
+async def test_a_topic_shows_how_much_comes_to_each_partition(site, log_in_at):
+    await site.create_topic(partitions=2)
+    browser = await log_in_at("viewer")
+    rates, now_s = site.runtime.watch.partition_rates, site.clock.monotonic_s()
+    before = (await browser.get("/admin/topics/logs/")).body.decode()
+    assert "q-spark-none" in before
+    ids = [one.group_id for one in site.runtime.metadata.topic("logs").partitions]
+    for minute in range(3):
+        rates.put({ids[0]: 6_000 * minute, ids[1]: 0}, now_s + 60 * minute)
+    site.clock.seconds += 120
+    after = (await browser.get("/admin/topics/logs/")).body.decode()
+    assert "100/s" in after
+    assert after.count('class="q-spark"') == 2
