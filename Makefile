@@ -115,8 +115,8 @@ bench: $(STAMP) ## Measure: BENCH=name,name; others in turn: PEERS=nats,rabbitmq
 bench-setup: $(STAMP) ## Get the optional packages with which others are measured
 	$(PIP) install -r requirements-bench.txt
 
-screenshots: $(STAMP) ## Take pictures of the console into docs/images/console
-	$(BIN)/python -m tests.browser.screenshots
+screenshots: $(STAMP) ## Take pictures of the console into docs/images/console: ONLY=incidents
+	$(BIN)/python -m tests.browser.screenshots $(ONLY)
 
 docs: $(STAMP) ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicMetadata
-    from manager_app.placement.rebalancing import RecentPlan
+    from manager_app.placement.balance_rules import RecentPlan
     from manager_app.proxy.partition_calls import PartitionCalls
     from manager_app.proxy.several import SeveralCalls
 

@@ -49,6 +49,17 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class RecentPlan:
+    """A plan, and of when it is."""
+
+    at_s: float
+    """Monotonic time."""
+    version: int
+    """Of the metadata."""
+    moves: list[Move]
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """The brokers between which replicas move."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from manager_app import selectors
 from manager_app.answers import MoveDetail, PlannedMove, RebalanceDetail
 from manager_app.models import Cluster, Partition, RebalanceState
 from manager_app.placement import balance_round
+from manager_app.placement.balance_rules import RecentPlan
 from manager_app.services.cluster import rebalance_set
 
 if TYPE_CHECKING:
@@ -18,16 +19,6 @@ PLAN_KEPT_S = 15.0
 """How old the plan of a page may be that is asked for again every few seconds."""
 PLAN_SHOWN = 100
 """Moves of a plan that an answer names; the others are counted."""
-
-
-class RecentPlan(NamedTuple):
-    """A plan, and of when it is."""
-
-    at_s: float
-    """Monotonic time."""
-    version: int
-    """Of the metadata."""
-    moves: list[Move]
 
 
 def set_pace(manager: ManagerRuntime, *, paused: bool, bytes_per_second: int | None) -> None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FOLDER = ROOT / "docs" / "images" / "console"
-DEMO_SECONDS = 150
-"""Of traffic, so that the charts have something to show."""
+DEMO_SECONDS, SHORT_DEMO_SECONDS = 150, 20
+"""Of traffic, so that the charts have something to show; of that of the incidents alone."""
 COLOURS = 96
 SIZES = (WIDE, NARROW)
 SCHEMES = ("light", "dark")
@@ -64,12 +64,12 @@ def pictures() -> set[str]:
 
 
 @contextmanager
-def demo(cluster: Cluster) -> Iterator[None]:
+def demo(cluster: Cluster, seconds: float) -> Iterator[None]:
     """Let there be traffic."""
     command = [sys.executable, "manage.py", "demo", "--manager", cluster.manager]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
-            time.sleep(DEMO_SECONDS)
+            time.sleep(seconds)
             assert process.poll() is None, "the demo ended by itself"
             yield
         finally:
@@ -104,7 +104,8 @@ def take_incident(browser: Browser, cluster: Cluster, incident: Incident) -> Non
     visitor = Visitor(browser.new_context(viewport=window), cluster.manager)
     visitor.log_in(SUPERUSER)
     with incident.happens(cluster):
-        page = visitor.go(incident.path)
+        page = visitor.page
+        page.goto(f"{cluster.manager}{incident.path}")
         if incident.look is not None:
             incident.look(page)
         else:
@@ -118,8 +119,9 @@ def take_incident(browser: Browser, cluster: Cluster, incident: Incident) -> Non
     page.context.close()
 
 
-def main() -> None:
-    """Start a cluster, let there be traffic, take the pictures."""
+def main(only: str = "") -> None:
+    """Start a cluster, let there be traffic, take the pictures: `incidents` alone, or all."""
+    incidents_alone = only == "incidents"
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob("*.png"):
         if old.stem not in pictures():
@@ -131,12 +133,13 @@ def main() -> None:
             Cluster(Path(directory) / "data", variables=variables) as cluster,
         ):
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-            with demo(cluster):
-                take(browser, cluster.manager, cluster.broker_addresses()[0])
+            with demo(cluster, SHORT_DEMO_SECONDS if incidents_alone else DEMO_SECONDS):
+                if not incidents_alone:
+                    take(browser, cluster.manager, cluster.broker_addresses()[0])
                 for incident in INCIDENTS:
                     take_incident(browser, cluster, incident)
             browser.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
