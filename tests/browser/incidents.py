@@ -39,6 +39,8 @@ class Incident:
     """CSS selector of what appears there because of it."""
     look: Callable[[Page], None] | None = None
     """What one does on the page first."""
+    lasts_ms: int = 0
+    """How long it is let be after that, so that charts have something to show."""
 
 
 @contextmanager
@@ -124,7 +126,13 @@ def create_later(page: Page) -> None:
 
 
 INCIDENTS = (
-    Incident("group-lags", group_lags, "/admin/groups/accounts/", "text=nobody reads"),
+    Incident(
+        "group-lags",
+        group_lags,
+        "/admin/groups/accounts/",
+        ".q-badge:text-is('nobody reads')",
+        lasts_ms=60_000,
+    ),
     Incident(
         "poison",
         message_is_poison,

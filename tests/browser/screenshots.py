@@ -114,7 +114,7 @@ def take_incident(browser: Browser, cluster: Cluster, incident: Incident) -> Non
                 page.wait_for_timeout(SETTLED_MS)
                 page.reload()
         page.locator(incident.shows).first.wait_for(timeout=SHOWN_MS)
-        page.wait_for_timeout(SETTLED_MS)
+        page.wait_for_timeout(SETTLED_MS + incident.lasts_ms)
         keep(page.screenshot(), FOLDER / f"incident-{incident.name}.png")
     page.context.close()
 
