@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
 from django.http import HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
 
@@ -224,7 +225,17 @@ class Action:
         return render(asked.request, self.template, context, status=status)
 
     def _write_down(self, asked: Asked, outcome: EventOutcome, said: str) -> None:
-        """Store in the admin log and among the events what became of it."""
+        """Store in the admin log and among the events what became of it.
+
+        What was done stays done when that cannot be stored: then the log of the process says so.
+        """
+        try:
+            with transaction.atomic():
+                self._store(asked, outcome, said)
+        except DATABASE_FAILURES as error:
+            logger.warning("nothing stored says that %s was %s: %s", self.button, outcome, error)
+
+    def _store(self, asked: Asked, outcome: EventOutcome, said: str) -> None:
         user: Any = asked.request.user
         subject = self.subject.format(**asked.parts)[:DETAIL_LENGTH_MAX]
         name = type(self).__name__

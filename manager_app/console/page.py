@@ -165,7 +165,10 @@ def refuse(request: HttpRequest, error: BaseException) -> HttpResponse:
     return render(
         request,
         "console/refused.html",
-        {"title": "That cannot be shown", "failure": failure},
+        {
+            "title": "That cannot be shown" if request.method == "GET" else "That cannot be done",
+            "failure": failure,
+        },
         status=failure.http_status,
     )
 

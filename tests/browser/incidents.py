@@ -140,7 +140,9 @@ INCIDENTS = (
         "td:has-text('bad')",
     ),
     Incident("broker-hangs", one_hangs, "/admin/", ".q-problem:has-text('does not answer')"),
-    Incident("no-quorum", two_hang, "/admin/", ".q-problem.q-bad:has-text('leader')"),
+    Incident(
+        "no-quorum", two_hang, "/admin/", ".q-problem.q-bad:has-text('leader')", lasts_ms=20_000
+    ),
     Incident("database", database_is_locked, "/admin/create-topic/", "[role=alert]", create_later),
     Incident("disk-full", disk_is_full, "/admin/", ".q-problem:has-text('disk')"),
 )

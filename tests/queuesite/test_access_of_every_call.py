@@ -271,7 +271,8 @@ def stub_of(handler):
 
 def app_of(server, way, monkeypatch, settings):
     """Return an application whose handlers all succeed, and of whose changes no event tells."""
-    monkeypatch.setattr("manager_app.apis.base.note_act", lambda *_: None)
+    for name in ("note_act", "note_refusal"):
+        monkeypatch.setattr(f"manager_app.apis.base.{name}", lambda *_: None)
     settings.ROOT_URLCONF = f"queuesite.urls_{server}"
     for name, view_class in endpoints(server).items():
         method = name.split()[0].lower()

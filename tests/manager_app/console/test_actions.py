@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from django import forms
 from django.contrib.admin.models import LogEntry
+from django.db import OperationalError
 from django.template import RequestContext, Template
 from django.urls import include, path
 
@@ -102,6 +103,17 @@ def test_what_was_done_is_said_and_written_down(log_in):
     event = Event.objects.get(kind="action")
     assert (event.action, event.text, event.origin) == ("say it", "hello was said.", "127.0.0.1")
     assert (event.person, event.outcome) == ("user 'operator'", "done")
+
+
+def test_what_was_done_is_said_though_nothing_can_be_written_down(log_in, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise OperationalError("no room")
+
+    monkeypatch.setattr("manager_app.console.actions.event_store", fail)
+    answer = log_in("operator").post("/admin/do/say/hello/", {"confirmed": 1}, follow=True)
+    assert b"hello was said." in answer.content
+    assert "nothing stored says that Say it was done: no room" in caplog.text
+    assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize(
