@@ -7,9 +7,11 @@ An installed distribution has it as the command `queuesite`, a checkout as `mana
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 import sys
+from pathlib import Path
 
 import queuesite
 from queuesite.cluster_directory import directory_by_hand
@@ -29,6 +31,7 @@ from queuesite.conf import (
 from queuesite.optional_packages import import_drf_alone
 from queuesite.ready_pipe import adopt_ready_pipe
 
+COMMANDS = Path(__file__).parent / "management" / "commands"
 USAGE_STATUS = 2
 """Exit status of wrong values."""
 CLUSTER = "cluster"
@@ -86,11 +89,30 @@ def before_all_else(arguments: list[str]) -> None:
             sys.stderr.write(f"{line}\n")
 
 
+def told_at_once(arguments: list[str]) -> str:
+    """Return what needs no settings, the version or the list of commands; else nothing."""
+    if arguments == ["--version"]:
+        return f"queuesite {queuesite.__version__}\n"
+    if arguments not in ([], ["help"], ["-h"], ["--help"]):
+        return ""
+    lines = []
+    for path in sorted(COMMANDS.glob("[a-z]*.py")):
+        title, _, told = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("`: ")
+        name = title.removeprefix("`manage.py ")
+        lines.append(f"  {name:<12} {told.partition(chr(10))[0]}\n")
+    lines += [f"  {name:<12} as `myqueue {name}`.\n" for name in sorted(OF_THE_CLIENT)]
+    return (
+        f"queuesite COMMAND [options]\n\n{''.join(lines)}\n"
+        "`COMMAND --help` says more. createsuperuser and changepassword make people for the"
+        " console;\n`help --commands` lists those two and all others of Django.\n"
+    )
+
+
 def main() -> None:
     """Run the subcommand that the arguments of this process name."""
     adopt_ready_pipe(os.environ)
-    if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"queuesite {queuesite.__version__}\n")
+    if told := told_at_once(sys.argv[1:]):
+        sys.stdout.write(told)
         return
     if sys.argv[1:2] == [ACCEPT_LOSS]:
         sys.argv[1] = ACCEPT_LOSS.replace("-", "_")  # a module's name

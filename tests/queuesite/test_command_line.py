@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import queuesite
-from queuesite.command_line import become_client, main, prepare_environment
+from queuesite.command_line import COMMANDS, become_client, main, prepare_environment, told_at_once
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,15 @@ def test_command_that_finds_no_database_says_where_it_looked(tmp_path):
     )
     said = "the managers' database of QUEUE_DATA_DIR=data/manager cannot be used: unable to open"
     assert (done.returncode, done.stderr) == (2, f"{said} database file\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["-h"], ["--help"]])
+def test_our_own_commands_are_listed_with_what_they_do(arguments):
+    listed = told_at_once(arguments)
+    for path in COMMANDS.glob("[a-z]*.py"):
+        assert re.search(rf"^  {path.stem.replace('_', '-')} +\S.+\.$", listed, re.MULTILINE)
+    assert "runserver" not in listed
+    assert told_at_once(["manager", "--help"]) == ""
 
 
 def test_version_is_said_without_settings(monkeypatch, capsys):
