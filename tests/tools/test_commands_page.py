@@ -7,6 +7,7 @@ import pytest
 from myqueue.cli.main import all_commands
 from tools import commands_page
 
+PAGE = commands_page.page("by hand\n")
 SHOWN = [one for one in all_commands().all.values() if one.text]
 
 
@@ -17,9 +18,8 @@ def test_the_page_is_current() -> None:
 
 @pytest.mark.parametrize("command", SHOWN, ids=lambda command: command.path)
 def test_each_command_has_its_arguments_and_keys(command: commands_page.Command) -> None:
-    page = commands_page.page("by hand\n")
-    assert page.startswith("by hand\n")
-    section = page.partition(f"\n### {command.path}\n")[2].partition("\n### ")[0]
+    assert PAGE.startswith("by hand\n")
+    section = PAGE.partition(f"\n### {command.path}\n")[2].partition("\n### ")[0]
     assert command.text in section
     for action in commands_page.own_arguments(command):
         assert (action.option_strings[-1:] or [commands_page._value(action)])[0] in section
