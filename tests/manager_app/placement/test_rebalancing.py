@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from manager_app.models import Cluster, RebalanceState
@@ -26,15 +28,16 @@ async def test_a_reader_changes_nothing(site):
         await site.in_database(rebalancing.cancel, site.runtime)
 
 
-async def test_a_page_has_the_plan_of_some_seconds_ago_unless_something_changed(site, monkeypatch):
+def test_a_page_has_the_plan_of_some_seconds_ago_unless_something_changed(monkeypatch):
     plans = iter([["first"], ["second"], ["third"]])
     monkeypatch.setattr(balance_round, "plan_balance", lambda: next(plans))
-
-    async def seen():
-        return await site.in_database(rebalancing.recent_plan, site.runtime)
-
-    assert [await seen(), await seen()] == [["first"]] * 2
-    site.clock.seconds += rebalancing.PLAN_KEPT_S
-    assert await seen() == ["second"]
-    await site.create_topic("orders")
-    assert [await seen(), await seen()] == [["third"]] * 2
+    clock = SimpleNamespace(seconds=100.0)
+    metadata = SimpleNamespace(current=SimpleNamespace(version=1))
+    manager = SimpleNamespace(
+        monotonic_s=lambda: clock.seconds, metadata=metadata, recent_plan=None
+    )
+    assert [rebalancing.recent_plan(manager) for _ in range(2)] == [["first"]] * 2
+    clock.seconds += rebalancing.PLAN_KEPT_S
+    assert rebalancing.recent_plan(manager) == ["second"]
+    metadata.current.version = 2
+    assert [rebalancing.recent_plan(manager) for _ in range(2)] == [["third"]] * 2
