@@ -151,6 +151,9 @@ def _problems(status: ClusterStatus) -> list[Row]:
         free_bytes = broker.get("disk_free_bytes")
         if free_bytes is not None and free_bytes < DISK_FREE_BYTES_LOW:
             found.append(_problem("disk low", f"broker {broker.get('address')}"))
+    versions = sorted({one["version"] for one in status.brokers if one.get("version")})
+    if len(versions) > 1:
+        found.append(_problem("mixed versions", f"brokers run {', '.join(versions)}"))
     sick: dict[str, list[Row]] = {}
     for row in status.partitions:
         if row.get("condition") not in (HEALTHY, None):

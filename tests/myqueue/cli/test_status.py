@@ -68,9 +68,14 @@ def partition(topic: str, number: int, condition: str = "healthy", **more: Any) 
 
 SICK = ClusterStatus(
     [
-        {"address": "a:1", "state": "alive", "disk_free_bytes": 5},
-        {"address": "b:1", "state": "dead"},
-        {"address": "c:1", "state": "alive, draining", "disk_free_bytes": 1 << 40},
+        {"address": "a:1", "state": "alive", "disk_free_bytes": 5, "version": "1.1.0"},
+        {"address": "b:1", "state": "dead", "version": None},
+        {
+            "address": "c:1",
+            "state": "alive, draining",
+            "disk_free_bytes": 1 << 40,
+            "version": "1.0.0",
+        },
     ],
     [{"group": "g", "lag": 5}],
     [
@@ -89,6 +94,7 @@ def test_problems_come_first_and_the_worst_of_them_before() -> None:
         ("no leader", "1 partition, first jobs/1"),
         ("disk low", "broker a:1"),
         ("alive, draining", "broker c:1"),
+        ("mixed versions", "brokers run 1.0.0, 1.1.0"),
         ("degraded", "2 partitions, first logs/1"),
     ]
     lines = lines_of(SICK, "condition", problems=False)
