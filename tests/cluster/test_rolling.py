@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,12 @@ pytestmark = [
 ]
 
 
+def start(server: ServerUnderTest) -> None:
+    """Start one process and wait until it answers."""
+    server.launch()
+    server.wait_healthy(SECONDS)
+
+
 @pytest.fixture
 def before(tmp_path: Path) -> Iterator[Path]:
     """Check the version before out."""
@@ -64,7 +70,10 @@ def cluster(tmp_path: Path, before: Path) -> Iterator[SeveralManagers]:
         cluster = SeveralManagers(tmp_path / "servers", server)
         for one in (*cluster.managers, *cluster.brokers):
             one.tree = before
-        with cluster:
+        with ExitStack() as stack:
+            stack.callback(cluster.__exit__)
+            for one in (*cluster.managers, *cluster.brokers):  # in turn: one of them migrates
+                start(one)
             made = requests.post(
                 f"{cluster.managers[0].address}/topics",
                 json={"topic": TOPIC, "number_of_partitions": PARTITIONS},
@@ -96,7 +105,7 @@ def change_version(cluster: SeveralManagers, server: ServerUnderTest, tree: Path
     """Restart one process with another program, and wait until all is as before."""
     assert server.stop() == 0
     server.tree = tree
-    server.start()
+    start(server)
     wait_until(lambda: is_ready(server.address), what=f"{server.address} is ready", seconds=SECONDS)
     wait_until(lambda: is_whole(cluster), what="every partition is whole", seconds=SECONDS)
 
