@@ -13,7 +13,7 @@ SHARING = {
     ),
     "kept_cluster": (
         *("busy", "command_line", "demo", "durability", "failover", "lagging", "manager_alone"),
-        *("monitoring", "original_defects", "pages", "readme", "semantics", "ticks"),
+        *("monitoring", "moving", "original_defects", "pages", "readme", "semantics", "ticks"),
     ),
     "kept_bad_disks": ("bad_disk", "damaged_files", "torn_files"),
 }
