@@ -99,6 +99,21 @@ def read_all(cluster: Cluster, topic: str) -> tuple[list[str], int]:
         return values, sum(consumer.corrupt().values())
 
 
+def lose_and_restore(cluster: Cluster, backup: Path, tmp_path: Path) -> None:
+    """Stop a cluster, delete its folders, and make new ones of a backup; only the secret stays."""
+    cluster.stop()
+    secret = cluster.data_dir / "cluster.secret"
+    shutil.copy(secret, tmp_path)
+    shutil.rmtree(cluster.data_dir)
+    cluster.data_dir.mkdir()
+    shutil.copy(tmp_path / secret.name, secret)
+    for one in sorted(backup.iterdir()):
+        done("restore", one, cluster.data_dir / one.name)
+    refused = manage("restore", backup / "broker-1", cluster.data_dir / "broker-1")
+    assert refused.returncode == 1
+    assert "nothing is overwritten" in refused.stderr
+
+
 def test_a_cluster_that_was_lost_comes_back_as_far_as_its_backup_goes(
     own_cluster: Cluster, tmp_path: Path, say: Callable[[str], None]
 ) -> None:
@@ -115,18 +130,7 @@ def test_a_cluster_that_was_lost_comes_back_as_far_as_its_backup_goes(
     assert done("backup", backup, "--verify").count("is whole") == 4
     produce(cluster, "lost", BEFORE, BEFORE + AFTER)
 
-    cluster.stop()
-    secret = cluster.data_dir / "cluster.secret"
-    shutil.copy(secret, tmp_path)
-    shutil.rmtree(cluster.data_dir)
-    cluster.data_dir.mkdir()
-    shutil.copy(tmp_path / secret.name, secret)
-    for one in sorted(backup.iterdir()):
-        done("restore", one, cluster.data_dir / one.name)
-    refused = manage("restore", backup / "broker-1", cluster.data_dir / "broker-1")
-    assert refused.returncode == 1
-    assert "nothing is overwritten" in refused.stderr
-
+    lose_and_restore(cluster, backup, tmp_path)
     cluster.start()
     wait_until(
         lambda: conditions(cluster, "lost") == {"no healthy replica"},
