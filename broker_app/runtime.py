@@ -221,7 +221,8 @@ class BrokerRuntime:
 
     def learn_access(self, table: AccessTable) -> None:
         """Replace who may do what."""
-        self.access = AccessIndex(table)
+        known = self.access
+        self.access = AccessIndex(table, ()) if known is None else known.followed_by(table)
 
     def hears_manager(self) -> bool:
         """Tell whether a manager has answered within `CONTACT_LOST_AFTER_S`."""

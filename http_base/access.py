@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 API_TOKEN_PREFIX = "qs_"  # noqa: S105 - tells an API token from others
 DECISIONS_MAX = 100_000
 """Decisions (holder, right, topic) that are remembered."""
+GONE_MAX = 10_000
+"""Origins of earlier tables that are remembered, those that went last."""
 TOPIC_LENGTH_MAX = 249
 """Of a name that is remembered: a call may name what no topic can be called."""
 
@@ -155,9 +157,16 @@ class AccessTable(Struct, frozen=True):
 class AccessIndex:
     """The holders of a table by token and by origin, with what was decided about them."""
 
-    def __init__(self, table: AccessTable) -> None:
-        """Index a table."""
+    def __init__(self, table: AccessTable, gone: Iterable[str] | None = None) -> None:
+        """Index a table.
+
+        Args:
+            table: who may do what.
+            gone: origins that an earlier table had; None where the table is the database's own,
+                so that whoever is not in it is not there.
+        """
         self.table = table
+        self._gone = None if gone is None else dict.fromkeys(gone)
         self._by_hash = {holder.hash: holder for holder in table.holders if holder.hash}
         self._by_origin = {holder.origin: holder for holder in table.holders}
         self._decided: dict[tuple[str, str, str], bool] = {}
@@ -169,6 +178,16 @@ class AccessIndex:
     def of_origin(self, origin: str) -> Holder | None:
         """Return who registered a client."""
         return self._by_origin.get(origin)
+
+    def is_gone(self, origin: str) -> bool:
+        """Tell whether an origin that is not in the table is known to be gone, and not too new."""
+        return self._gone is None or origin in self._gone
+
+    def followed_by(self, table: AccessTable) -> AccessIndex:
+        """Index the table that is told after this one."""
+        now = {holder.origin for holder in table.holders}
+        were = [*(self._gone or ()), *self._by_origin]
+        return AccessIndex(table, [one for one in were if one not in now][-GONE_MAX:])
 
     def may(self, holder: Holder, right: str, topic: str) -> bool:
         """Tell whether a holder of this table has a right to a topic; mostly one look-up."""

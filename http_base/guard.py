@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from http_base.tokens import ClientToken
 
 OFF = "off"
+NEWS_MS = 15_000
+"""Milliseconds after which every broker has heard of a new API token: with its report, of which
+one may be lost."""
 NO_TOKEN = "this call needs an API token as Authorization: Bearer"  # noqa: S105 - says what to send
 
 
@@ -256,6 +259,7 @@ class Guard:
             ClientExpired: it was registered when nobody had to say who registers.
             UnauthorizedException: its API token or its person is gone.
             Forbidden: the right was taken away.
+            NotReady: it was registered just now, with a token that this server may not know yet.
         """
         if not claims.origin:
             raise ClientExpired(
@@ -283,6 +287,11 @@ class Guard:
         self, index: AccessIndex, claims: ClientToken, right: str, topic: str
     ) -> None:
         holder = index.of_origin(claims.origin)
+        age_ms = self._tokens.now_ms() - claims.issued_ms
+        if holder is None and age_ms < NEWS_MS and not index.is_gone(claims.origin):
+            raise NotReady(
+                f"this server has not heard yet of who registered {claims.kind} {claims.client_id}"
+            )
         if holder is None or holder.is_over(self._tokens.now_ms()):
             raise UnauthorizedException(
                 f"the API token or user that registered {claims.kind} {claims.client_id} is not"

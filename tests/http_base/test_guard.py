@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from http_base import access, guard
 from http_base.access import AccessIndex, AccessTable, Holder, Role, TopicRight, hash_of
 from http_base.calls import DirectCall
-from http_base.guard import Caller, Guard, require
+from http_base.guard import NEWS_MS, Caller, Guard, require
 from http_base.tokens import ClientToken, cluster_token
 from myqueue.contract.errors import (
     ClientExpired,
@@ -17,7 +17,7 @@ from myqueue.contract.errors import (
 from myqueue.contract.inputs import Consume
 
 SECRET = "the secret of the cluster"
-NOW_MS = 1_000
+NOW_MS = 100_000
 CLIENT = ClientToken("consumer", 7, "logs", 0, "token-1")
 HOLDER = Holder(
     origin="token-1",
@@ -107,6 +107,27 @@ def test_who_registered_must_be_there_and_have_the_right(judge):
         with pytest.raises(Forbidden) as caught:
             judge.check_origin(other)
         assert caught.value.details["topic"] == other.topic
+
+
+def test_what_registered_just_now_may_be_newer_than_a_table_that_was_told(judge, tokens):
+    new = CLIENT._replace(origin="token-2", issued_ms=NOW_MS - NEWS_MS + 1)
+    with pytest.raises(UnauthorizedException):  # the database's own table has all
+        judge.check_origin(new)
+    tokens.index = AccessIndex(tokens.index.table, ())
+    with pytest.raises(NotReady):
+        judge.check_origin(new)
+    with pytest.raises(UnauthorizedException):
+        judge.check_origin(new._replace(issued_ms=NOW_MS - NEWS_MS))
+
+
+def test_what_an_earlier_table_had_is_gone_however_new_its_client_is(judge, tokens):
+    new = CLIENT._replace(issued_ms=NOW_MS)
+    told = AccessIndex(tokens.index.table, ())
+    tokens.index = told.followed_by(AccessTable.of(())).followed_by(AccessTable.of(()))
+    with pytest.raises(UnauthorizedException):
+        judge.check_origin(new)
+    tokens.index = tokens.index.followed_by(told.table)
+    judge.check_origin(new)
 
 
 def test_without_a_table_what_was_signed_counts_and_api_tokens_wait():
