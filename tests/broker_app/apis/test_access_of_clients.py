@@ -56,6 +56,7 @@ HOLDERS = [
         origin="token-3", name="c", rights=(TopicRight("*", ("produce", "consume")),), expires_ms=1
     ),
 ]
+GONE = Holder(origin="token-6", name="d", rights=(TopicRight("logs", ("produce", "consume")),))
 
 
 def token_of(kind: str, origin: str, topic: str = "logs") -> str:
@@ -88,6 +89,7 @@ def test_every_such_call_is_asked_here() -> None:
 
 
 async def test_who_registered_must_still_have_the_right(api: Api, runtime: BrokerRuntime) -> None:
+    runtime.learn_access(AccessTable.of([*HOLDERS, GONE]))
     runtime.learn_access(AccessTable.of(HOLDERS))
     for name in CALLS:
         own, other = ("producer", "consumer") if "produce" in name else ("consumer", "producer")
@@ -97,7 +99,8 @@ async def test_who_registered_must_still_have_the_right(api: Api, runtime: Broke
             (token_of(other, "token-1"), (401, "UNAUTHORIZED")),
             (token_of(own, "token-2", "other"), (401, "UNAUTHORIZED")),
             (token_of(own, ""), (401, "CLIENT_EXPIRED")),
-            (token_of(own, "token-9"), (401, "UNAUTHORIZED")),
+            (token_of(own, "token-9"), (503, "NOT_READY")),
+            (token_of(own, GONE.origin), (401, "UNAUTHORIZED")),
             (token_of(own, "token-3"), (401, "UNAUTHORIZED")),
             (token_of(own, "token-2"), (403, "FORBIDDEN")),
         ):
@@ -125,13 +128,15 @@ async def test_dead_letters_go_only_where_the_worker_may_produce(
 async def test_the_parts_of_a_fetch_of_several_are_judged_one_by_one(
     api: Api, runtime: BrokerRuntime
 ) -> None:
+    runtime.learn_access(AccessTable.of([*HOLDERS, GONE]))
     runtime.learn_access(AccessTable.of(HOLDERS))
     part = {**PLACE, "offset": 0}
     for token, code in (
         (token_of("consumer", "token-1"), None),
         (token_of("consumer", "token-2"), "FORBIDDEN"),
         (token_of("producer", "token-1"), "UNAUTHORIZED"),
-        (token_of("consumer", "token-9"), "UNAUTHORIZED"),
+        (token_of("consumer", "token-9"), "NOT_READY"),
+        (token_of("consumer", GONE.origin), "UNAUTHORIZED"),
     ):
         fields = {"partitions": [part], "tokens": {"logs": token}}
         answer = await api.send("POST", "/fetch", body=fields, bearer="qs_a")
