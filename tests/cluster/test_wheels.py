@@ -236,7 +236,14 @@ def test_a_fresh_machine_has_its_first_message_in_a_minute(
     begun_s, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     cluster, made = install(tmp_path, cached)
     with cluster:
-        command = [str(made / "bin" / "myqueue"), "produce", "events", "--address", cluster.manager]
+        command = [
+            str(made / "bin" / "myqueue"),
+            "produce",
+            "events",
+            "--create",
+            "--address",
+            cluster.manager,
+        ]
         run(command, tmp_path, said="hello\n")
         seconds = time.monotonic() - begun_s
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
