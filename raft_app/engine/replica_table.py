@@ -246,9 +246,13 @@ class ReplicaTable:
         self._share_recent()
 
     def _share_recent(self) -> None:
-        """Let all logs keep the same of what is applied; many of them less than each would."""
-        count = max(1, len(self._replicas))
-        each = min(self._config.raft.max_recent_bytes, self._recent_bytes_max // count)
+        """Let all logs keep the same of what is applied; many of them less than each would.
+
+        A share changes when the number of replicas doubles or halves, so that not each new replica
+        is told to all others.
+        """
+        shares = 1 << max(0, len(self._replicas) - 1).bit_length()
+        each = min(self._config.raft.max_recent_bytes, self._recent_bytes_max // shares)
         if each != self._recent_bytes:
             self._recent_bytes = each
             for replica in self._replicas.values():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from django.core.management import call_command
 from django.db import transaction
@@ -220,14 +221,14 @@ class Inventory:
             OSError: the disk refused.
         """
         manifest = self.manifest
-        for step in plan.steps:
-            match step.operation:
-                case CreateGroup(spec=spec) | AdoptGroup(spec=spec):
-                    manifest = manifest.with_replicas([spec])
-                case DeleteGroup(group_id=group_id):
-                    manifest = manifest.without_groups([group_id])
-                case SaveIdentity(identity=identity):
-                    manifest = replace(manifest, identity=identity)
+        for kind, steps in groupby(plan.steps, key=lambda step: type(step.operation)):
+            operations: list[Any] = [step.operation for step in steps]
+            if kind in (CreateGroup, AdoptGroup):
+                manifest = manifest.with_replicas([one.spec for one in operations])
+            elif kind is DeleteGroup:
+                manifest = manifest.without_groups([one.group_id for one in operations])
+            elif kind is SaveIdentity:
+                manifest = replace(manifest, identity=operations[-1].identity)
         if manifest != self.manifest:
             self._store(manifest)
             reach("write.listed")

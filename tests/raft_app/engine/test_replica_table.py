@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -85,6 +86,24 @@ async def test_replica_is_stored_before_it_takes_part(table, stream):
     assert isinstance(operation, CreateGroup)
     assert operation.entries == bootstrap_state(1, ALONE).entries
     assert table._replicas == {7: replica}
+
+
+async def test_not_each_new_replica_is_told_to_all_others(table, monkeypatch):
+    told = []
+    keep = Replica.keep_recent
+
+    def note(replica, max_bytes):
+        told.append((replica.group_id, max_bytes))
+        keep(replica, max_bytes)
+
+    monkeypatch.setattr(Replica, "keep_recent", note)
+    for group_id in range(1, 301):
+        spec = replace(SPEC, group_id=group_id)
+        await table.create(spec, ALONE, campaign=False, used=frozenset())
+    assert len(told) <= 4 * 300
+    shares = dict(told)
+    assert len(set(shares.values())) == 1
+    assert (128 << 20) // 2 <= 300 * shares[1] <= 128 << 20
 
 
 async def test_again_is_no_error_and_stores_nothing(table, stream):
