@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from http_base.cluster import ReplicaReport
 
 
+FEW_REPLICAS = 500
+"""Replicas of a report that are looked up by their ids; of more all of the broker's are read."""
 SUSPECT = "suspect"
 """Shown in place of the stored state of a broker that has been silent for
 `QUEUE_SUSPECT_AFTER_S`. It is stored nowhere: each manager measures the silence itself, and no
@@ -262,11 +264,10 @@ def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[
     """
     if not reported:
         return []
-    kept = set(
-        broker.replicas.filter(Q(leaving=False) | ~Q(membership=MemberRole.NONE)).values_list(
-            "replica_id", flat=True
-        )
-    )
+    rows = broker.replicas.filter(Q(leaving=False) | ~Q(membership=MemberRole.NONE))
+    if len(reported) <= FEW_REPLICAS:
+        rows = rows.filter(replica_id__in=[said.replica_id for said in reported])
+    kept = set(rows.values_list("replica_id", flat=True))
     strange = [said for said in reported if said.replica_id not in kept]
     if not strange:
         return []

@@ -7,6 +7,7 @@ from django.conf import settings
 
 from manager_app import periodic
 from manager_app.models import Broker, DeletedGroup, Partition, Replica
+from manager_app.placement import partition_facts
 from manager_app.placement import repair_round as repair
 from manager_app.placement.eligible_brokers import ROOM_RESERVES
 from manager_app.placement.repair_round import CHANGES_AT_ONCE
@@ -304,7 +305,11 @@ async def test_a_leader_that_is_down_is_no_error_and_is_asked_later(placed):
     assert (await states(placed))[0] == "healthy"
 
 
-async def test_a_replica_without_a_row_is_dropped_only_when_the_partition_is_without_it(placed):
+@pytest.mark.parametrize("few", [0, partition_facts.FEW_REPLICAS])
+async def test_a_replica_without_a_row_is_dropped_only_when_the_partition_is_without_it(
+    placed, few, monkeypatch
+):
+    monkeypatch.setattr(partition_facts, "FEW_REPLICAS", few)
     await add_broker(placed)
     stranger = placed.twins.by_id(4)
     stranger.replicas[1] = 77
