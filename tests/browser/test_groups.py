@@ -8,7 +8,7 @@ import pytest
 
 from myqueue import Consumer, Producer, Worker
 from tests.browser.visitor import NARROW
-from tests.cluster.processes import create_topic
+from tests.cluster.processes import create_topic, knows_group, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -33,6 +33,7 @@ def readers(cluster):
         consumer.commit()
     with Worker("mails", at, "mailers", delivery_limit=1) as worker:
         worker.nack(*worker.receive(1, timeout=WAIT_S))
+        wait_until(lambda: knows_group(cluster, "mailers"), what="the workers are a group")
         yield worker
 
 

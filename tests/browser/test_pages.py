@@ -7,7 +7,7 @@ import pytest
 from myqueue import Consumer, Producer, Worker
 from tests.browser.pages import paths
 from tests.browser.visitor import NARROW, SUPERUSER, WIDE, Visitor
-from tests.cluster.processes import create_topic, wait_until
+from tests.cluster.processes import create_topic, knows_group, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -31,11 +31,7 @@ def something_to_see(cluster):
         consumer.commit()
     with Worker("mails", at, "mailers", delivery_limit=1) as worker:
         worker.nack(*worker.receive(1, timeout=WAIT_S))
-        wait_until(lambda: knows(cluster, "mailers"), what="the workers are a group")
-
-
-def knows(cluster, group):
-    return cluster.get(f"/groups/{group}")["http_status"] == 200
+        wait_until(lambda: knows_group(cluster, "mailers"), what="the workers are a group")
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,11 @@ def wait_until(
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def knows_group(cluster: Cluster, group: str) -> bool:
+    """Tell whether the manager has heard of a group of workers, which brokers tell it."""
+    return bool(cluster.get(f"/groups/{group}")["http_status"] == 200)
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs (a zombie does not)."""
     try:

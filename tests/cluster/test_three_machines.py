@@ -96,6 +96,18 @@ class Machines:
                 return False
             return answer.json()["status"] == "success"
 
+    def takes(self, token: str) -> bool:
+        """Tell whether the manager has seen an API token that was made beside it."""
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(
+                f"{self.manager}/topics",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=20,
+                verify=str(self.folder / "ca.pem"),
+            )
+        return answer.status_code != 401
+
     def run(self, script: str, **more: str) -> str:
         """Run a script in the folder; return what it printed."""
         paths = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -142,6 +154,7 @@ def test_what_the_page_sets_up_serves_also_without_one_machine(
     token = machines.plain("queuesite token create").partition("/queuesite token")[2]
     printed = machines.run(f"{' '.join(PROGRAM)} token{token}", **machines.settings(1, "manager"))
     [key] = re.findall(r"qs_\S+", printed)
+    wait_until(lambda: machines.takes(key), what="the manager takes the token")
     told = dict(re.findall(r"(MYQUEUE_\w+)=(\S+)", machines.plain("export MYQUEUE_ADDRESS")))
     assert told.keys() == {"MYQUEUE_ADDRESS", "MYQUEUE_CA", "MYQUEUE_TOKEN"}
     for name, value in (told | {"MYQUEUE_TOKEN": key}).items():
