@@ -33,7 +33,8 @@ def readers(cluster):
         consumer.commit()
     with Worker("mails", at, "mailers", delivery_limit=1) as worker:
         worker.nack(*worker.receive(1, timeout=WAIT_S))
-        wait_until(lambda: knows_group(cluster, "mailers"), what="the workers are a group")
+        for group in ("billing", "mailers"):
+            wait_until(lambda group=group: knows_group(cluster, group), what=f"group {group}")
         yield worker
 
 
