@@ -24,7 +24,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # A port that is given to `make` is the cluster's alone, not a setting of each process.
 unexport PORT
 
-PYTEST := QUEUE_ROLE=test $(BIN)/python -m pytest
+# `tests/bound.py` ends a test that hangs. What else hangs shows where, and where nobody looks on ends.
+PYTEST_MINUTES ?= 45
+IN_TIME := PYTHONFAULTHANDLER=1 timeout --signal=ABRT --kill-after=60 $(PYTEST_MINUTES)m
+PYTEST := QUEUE_ROLE=test $(if $(CI),$(IN_TIME)) $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 TO ?=

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.bound import Bound
 from tests.together import CLUSTER, MEASURED, SHARING, WHOLE, group_of, place_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ LONGEST = (
 def _rank(item: pytest.Item) -> int:
     path = item.nodeid
     return next((n for n, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold each test to an end."""
+    config.pluginmanager.register(Bound())
 
 
 def pytest_collection_finish() -> None:
