@@ -40,6 +40,7 @@ from raft_app.engine.membership import ReplicaChanges
 from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
+from raft_app.engine.succession import Succession, is_between_leaders
 from raft_app.engine.vouching import Vouching
 from raft_app.engine.waiters import Deadlines, Told, too_late
 from raft_app.engine.windows import PeerWindows
@@ -379,8 +380,12 @@ class Engine:
             send=self._transport.send,
             peers=self.peers,
         )
-        self.on_leadership.insert(0, self.failover.leadership_changed)
-        self.on_leadership.insert(1, self.guard.leadership_changed)
+        self.succession = Succession()
+        self.on_leadership[:0] = (
+            self.failover.leadership_changed,
+            self.guard.leadership_changed,
+            self.succession.leadership_changed,
+        )
 
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
@@ -477,6 +482,8 @@ class Engine:
     ) -> Any:
         """Replicate a request and return what the state machine made of it.
 
+        One that comes between two leaders waits a moment for the next one.
+
         Args:
             group_id: a group led here.
             request: what its state machine understands.
@@ -489,6 +496,9 @@ class Engine:
             QueueError: what the state machine refuses with.
         """
         replica = self._taking(group_id, may_use_reserve=may_use_reserve)
+        if is_between_leaders(replica):
+            timeout_ms -= await self.succession.wait(replica, timeout_ms)
+            replica = self._taking(group_id, may_use_reserve=may_use_reserve)
         admitted: asyncio.Future[Any] = self._loop.create_future()
         answer = replica.propose(
             request, admitted, now_ms=self._wall_ms(), clock_ms=self.clock_ms()

@@ -72,7 +72,7 @@ class StorageStream:
         *,
         on_failure: Callable[[BaseException], None],
         unwritten: MemoryShare,
-        job_bytes_max: int = 16 << 20,
+        job_bytes_max: int = 2 << 20,
     ) -> None:
         """Make a stream.
 

@@ -24,6 +24,15 @@ ENGINE_MUTANTS = (
         test=f"{_TESTS}/engine/test_replica.py::test_replaced_entry_answers_its_waiter_with_not_leader",
     ),
     Mutant(
+        name="nobody-waits-for-a-successor",
+        fault="What comes between two leaders is sent away with a pause to make",
+        path="raft_app/engine/engine.py",
+        old="        if is_between_leaders(replica):\n",
+        new="        if replica.faulty:\n",
+        test=f"{_TESTS}/engine/test_succession.py"
+        "::test_a_request_during_a_hand_over_is_told_the_new_leader_which_takes_it",
+    ),
+    Mutant(
         name="faulty-replica-answers",
         fault="A replica that doubts what it stored still takes part",
         path="raft_app/engine/replica.py",
