@@ -11,6 +11,9 @@ how many frames are committed, and the WAL itself. SQLite locks ranges of the fo
 any descriptor of a file drops all locks that the process has on it: the descriptor used here is
 closed only after every connection.
 
+Nothing here may change the times of the WAL, which each sync of it would have to write, too: a
+second write to the disk, one after the other.
+
 Source: SQLite's documentation, "WAL-mode File Format", section 2.1.
 """
 
@@ -37,6 +40,8 @@ _CRC = struct.Struct(">I")
 _INDEX = struct.Struct("=I8xBxHI12x8s")
 """Version, whether it is filled, bytes of a page (1 for 65,536), committed frames, salt."""
 _INDEX_SALT = struct.Struct(">2I")
+_NO_ACCESS_TIME = getattr(os, "O_NOATIME", 0)
+"""Reading leaves the time of the last access as it is; Linux alone has that."""
 _FRAME_PAGE = struct.Struct(">I")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -114,9 +119,10 @@ class WalReceipts:
             OSError: the disk refused.
         """
         reach("write.committed")
+        # The WAL comes and goes with its index. It is not asked itself: its times would be read,
+        # and Linux gives a file whose times somebody has read new ones with the next write.
         if self._index < 0 or not os.fstat(self._index).st_nlink:
             self._index = self._open(self._index, INDEX_NAME)
-        if self._wal < 0 or not os.fstat(self._wal).st_nlink:
             self._wal = self._open(self._wal, WAL_NAME)
         receipt = self._take()
         if receipt is not None:
@@ -137,7 +143,11 @@ class WalReceipts:
         """
         if descriptor >= 0:
             os.close(descriptor)
-        return os.open(self._directory / name, os.O_RDONLY)
+        path = self._directory / name
+        try:
+            return os.open(path, os.O_RDONLY | _NO_ACCESS_TIME)
+        except PermissionError:  # only the owner of a file may ask for that
+            return os.open(path, os.O_RDONLY)
 
     def _take(self) -> WalReceipt | None:
         """Return the receipt of what is committed; `None` from an index of another layout."""

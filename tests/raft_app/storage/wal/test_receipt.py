@@ -128,6 +128,28 @@ def test_receipt_follows_the_database_through_its_last_connection(writer: Writer
     assert writer.write("INSERT INTO t VALUES (1)").frames == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOATIME"), reason="Linux alone can read without a trace")
+def test_noting_gives_the_next_sync_nothing_more_to_write(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal = writer.directory / "broker.sqlite3-wal"
+    asked: list[int] = []
+    fstat = os.fstat
+
+    def note_asked(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        asked.append(found.st_ino)
+        return found
+
+    monkeypatch.setattr(os, "fstat", note_asked)
+    writer.write("INSERT INTO t VALUES (1)")
+    os.utime(wal, (0, 0))  # a file that was not read for long has its times changed by reading
+    writer.receipts.note()
+    assert wal.stat().st_atime == 0
+    assert asked
+    assert wal.stat().st_ino not in asked  # who asks for times has the next write change them
+
+
 def test_noting_drops_no_lock_of_sqlite(writer: Writer) -> None:
     with closing(sqlite3.connect(writer.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
