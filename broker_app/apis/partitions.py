@@ -22,6 +22,7 @@ from broker_app.services.replicas import members_get, replica_discard, replicas_
 from broker_app.services.retention import messages_purge
 from http_base.access import CLUSTER, VIEW_TOPIC
 from http_base.apidoc import describe
+from http_base.calls import read_call
 from http_base.cluster import (
     DeletedPartition,
     LeaderTransfer,
@@ -35,12 +36,13 @@ from http_base.cluster import (
     ReplicaTarget,
     StoredReplica,
 )
-from http_base.views import ApiView
+from http_base.views import ApiView, served_by
 from myqueue.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from rest_framework.response import Response
 
+    from http_base.calls import Call
     from http_base.views import ApiRequest
 
 
@@ -76,21 +78,24 @@ _CHANGE = ChangeProgress(
 )
 
 
+@describe(
+    summary="Replicas on this broker",
+    access=VIEW_TOPIC,
+    input=PartitionQuery,
+    answer=LocalReplicas(partitions=[_REPLICA], next=None),
+    tags=["cluster"],
+    query=True,
+)
+async def list_replicas(call: Call) -> LocalReplicas:
+    """List the replicas, in the order of topics and partitions."""
+    page = partitions_list(runtime=current(), asked=read_call(call, PartitionQuery))
+    return LocalReplicas(partitions=page.rows, next=page.next)
+
+
 class PartitionsApi(ApiView):
     """The replicas on this broker: role, term, leader, offsets, sizes, lag of followers."""
 
-    @describe(
-        summary="Replicas on this broker",
-        access=VIEW_TOPIC,
-        input=PartitionQuery,
-        answer=LocalReplicas(partitions=[_REPLICA], next=None),
-        tags=["cluster"],
-        query=True,
-    )
-    async def get(self, request: ApiRequest) -> Response:
-        """List the replicas, in the order of topics and partitions."""
-        page = partitions_list(runtime=current(), asked=self.read(request, PartitionQuery))
-        return self.respond(LocalReplicas(partitions=page.rows, next=page.next))
+    get = served_by(list_replicas)
 
     @describe(
         summary="Make a replica (internal)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker_app.runtime import state_of
 from http_base.cluster import BrokerReport, ReplicaPlace, ReplicaReport
@@ -56,36 +56,41 @@ def make_report(
 
 def report_replica(replica: Replica) -> ReplicaReport:
     """Return the report of one replica."""
+    return ReplicaReport(**reported(replica))
+
+
+def reported(replica: Replica) -> dict[str, Any]:
+    """Return the fields of the report of one replica."""
     membership = replica.node.membership
     state, kept, found = state_of(replica), replica.kept, replica.found
-    return ReplicaReport(
-        group_id=replica.group_id,
-        replica_id=replica.spec.replica_id,
-        topic=replica.spec.topic,
-        partition=replica.spec.partition,
-        role=str(replica.role),
-        term=replica.node.term,
-        leader_broker_id=replica.leader_broker_id,
-        serves=replica.serves,
-        log_start_offset=state.log_start_offset,
-        high_watermark=state.next_offset,
-        commit_index=replica.node.commit_index,
-        applied_index=replica.applied.index,
-        last_index=found.last_index,
-        last_term=found.last_term,
-        kept_term=kept.term,
-        kept_index=kept.index,
-        kept_entry_term=kept.entry_term,
-        placement_version=membership.version,
-        replicas=[
+    return {
+        "group_id": replica.group_id,
+        "replica_id": replica.spec.replica_id,
+        "topic": replica.spec.topic,
+        "partition": replica.spec.partition,
+        "role": str(replica.role),
+        "term": replica.node.term,
+        "leader_broker_id": replica.leader_broker_id,
+        "serves": replica.serves,
+        "log_start_offset": state.log_start_offset,
+        "high_watermark": state.next_offset,
+        "commit_index": replica.node.commit_index,
+        "applied_index": replica.applied.index,
+        "last_index": found.last_index,
+        "last_term": found.last_term,
+        "kept_term": kept.term,
+        "kept_index": kept.index,
+        "kept_entry_term": kept.entry_term,
+        "placement_version": membership.version,
+        "replicas": [
             ReplicaPlace(member.replica_id, member.broker_id) for member in membership.voters
         ],
-        faulty=replica.faulty,
-        learners=[
+        "faulty": replica.faulty,
+        "learners": [
             ReplicaPlace(member.replica_id, member.broker_id) for member in membership.learners
         ],
-        installing=replica.node.is_installing,
-        removed=replica.applied.is_removed,
-        suspects=sorted(replica.suspects),
-        size_bytes=state.size_bytes,
-    )
+        "installing": replica.node.is_installing,
+        "removed": replica.applied.is_removed,
+        "suspects": sorted(replica.suspects),
+        "size_bytes": state.size_bytes,
+    }

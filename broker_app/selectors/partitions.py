@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from heapq import nsmallest
+from bisect import bisect_right
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
-
 from broker_app.answers import ChangeProgress, LocalReplica
-from broker_app.links.reports import report_replica
+from broker_app.links.reports import reported
 from broker_app.runtime import state_of
 from http_base import guard
 from http_base.cluster import ReplicaPlace
@@ -30,20 +29,18 @@ def partitions_list(*, runtime: BrokerRuntime, asked: PartitionQuery) -> Page[Lo
     """Return local replicas by topic and index: report, table sizes, followers' lag."""
     topic, _, index = asked.after.rpartition("/")
     after = (topic, int(index or -1))
+    if asked.topic is not None:
+        after = max(after, (asked.topic, -1))
+    places = runtime.places
+    following = places[bisect_right(places, after) :]
     chosen = (
-        replica
-        for replica in runtime.engine.replicas.values()
-        if (asked.topic is None or replica.spec.topic == asked.topic)
-        and (asked.partition is None or replica.spec.partition == asked.partition)
-        and (replica.serves or not asked.leads)
-        and _place(replica) > after
+        runtime.partition(*place)
+        for place in takewhile(lambda one: asked.topic in (None, one[0]), following)
+        if asked.partition in (None, place[1])
     )
-    page = page_of(nsmallest(asked.limit + 1, chosen, key=_place), asked.limit, _shown_place)
+    wanted = (replica for replica in chosen if not asked.leads or replica.serves)
+    page = page_of(islice(wanted, asked.limit + 1), asked.limit, _shown_place)
     return page.map(lambda replica: partition_get(runtime=runtime, replica=replica))
-
-
-def _place(replica: Replica) -> tuple[str, int]:
-    return replica.spec.topic, replica.spec.partition
 
 
 def _shown_place(replica: Replica) -> str:
@@ -56,7 +53,7 @@ def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> LocalReplica:
     retention, sizes = state.retention, state.table_sizes()
     change = runtime.engine.find_change(replica.spec.group_id)
     return LocalReplica(
-        **asdict(report_replica(replica)),
+        **reported(replica),
         cursors=sizes.cursors,
         consumer_groups=sizes.consumer_groups,
         producers=sizes.producers,

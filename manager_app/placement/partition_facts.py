@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from django.db.models import Case, Count, F, OuterRef, Q, Subquery, When
@@ -158,20 +159,23 @@ def replica_facts(
         suspects: ids of silent brokers; only `partition_condition` looks at it.
     """
     broker = replica.broker
-    dead = broker.state == BrokerState.DEAD
+    judged = _judged(
+        replica.state,
+        replica.membership,
+        bool(replica.suspicion),
+        broker_state=broker.state,
+        is_draining=broker.draining,
+        is_abandoned=broker.broker_id in abandoned,
+    )
     return ReplicaFacts(
         replica_id=replica.replica_id,
         broker_id=broker.broker_id,
-        flaw=_flaw(replica, broker, abandoned),
-        role=MemberRole(replica.membership),
+        flaw=judged.flaw,
+        role=judged.role,
         leaving=replica.leaving,
-        gone=(
-            replica.state == ReplicaState.MISSING
-            or broker.state == BrokerState.REPLACED
-            or (dead and broker.draining)
-        ),
-        reachable=broker.state == BrokerState.ALIVE,
-        refillable=broker.state == BrokerState.ALIVE and not broker.draining,
+        gone=judged.gone,
+        reachable=judged.reachable,
+        refillable=judged.refillable,
         suspect=broker.broker_id in suspects,
     )
 
@@ -311,11 +315,38 @@ def _leaders_of(group_ids: Iterable[int]) -> dict[int, int]:
     }
 
 
-def _flaw(replica: ReplicaRow, broker: BrokerRow, abandoned: Collection[int]) -> Flaw:
-    bad = (ReplicaState.FAULTY, ReplicaState.MISSING)
-    if replica.state in bad or replica.suspicion or broker.state == BrokerState.REPLACED:
-        return Flaw.LOST
-    if broker.state == BrokerState.DEAD:
-        is_given_up = broker.draining or broker.broker_id in abandoned
-        return Flaw.ABANDONED if is_given_up else Flaw.SILENT
-    return Flaw.DRAINING if broker.draining else Flaw.NONE
+class _Judged(NamedTuple):
+    """What follows from the states of a replica and of its broker; see `ReplicaFacts`."""
+
+    flaw: Flaw
+    role: MemberRole
+    gone: bool
+    reachable: bool
+    refillable: bool
+
+
+@cache  # there are some hundred cases, and a manager asks of the same few again and again
+def _judged(
+    state: str,
+    membership: str,
+    is_suspected: bool,
+    *,
+    broker_state: str,
+    is_draining: bool,
+    is_abandoned: bool,
+) -> _Judged:
+    is_dead, is_alive = broker_state == BrokerState.DEAD, broker_state == BrokerState.ALIVE
+    is_missing, is_replaced = state == ReplicaState.MISSING, broker_state == BrokerState.REPLACED
+    if state == ReplicaState.FAULTY or is_missing or is_suspected or is_replaced:
+        flaw = Flaw.LOST
+    elif is_dead:
+        flaw = Flaw.ABANDONED if is_draining or is_abandoned else Flaw.SILENT
+    else:
+        flaw = Flaw.DRAINING if is_draining else Flaw.NONE
+    return _Judged(
+        flaw=flaw,
+        role=MemberRole(membership),
+        gone=is_missing or is_replaced or (is_dead and is_draining),
+        reachable=is_alive,
+        refillable=is_alive and not is_draining,
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from manager_app.placement.rules import crowding
 
@@ -69,8 +69,14 @@ class ReplicaCondition(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True)
-class ReplicaFacts:
+_CONDITIONS = {
+    MemberRole.NONE: ReplicaCondition.JOINING,
+    MemberRole.LEARNER: ReplicaCondition.LEARNER,
+    MemberRole.VOTER: ReplicaCondition.VOTER,
+}
+
+
+class ReplicaFacts(NamedTuple):
     """One replica, as far as the decisions depend on it."""
 
     replica_id: int
@@ -211,11 +217,7 @@ def replica_condition(replica: ReplicaFacts) -> ReplicaCondition:
         return ReplicaCondition.LEAVING
     if replica.flaw == Flaw.LOST:
         return ReplicaCondition.MISSING if replica.gone else ReplicaCondition.FAULTY
-    by_role = {
-        MemberRole.VOTER: ReplicaCondition.VOTER,
-        MemberRole.LEARNER: ReplicaCondition.LEARNER,
-    }
-    return by_role.get(replica.role, ReplicaCondition.JOINING)
+    return _CONDITIONS[replica.role]
 
 
 def _spare(

@@ -466,7 +466,7 @@ class Replica:
                 state=str(peer.state),
                 lag_entries=self.node.last_index - peer.match,
             )
-            for replica_id, peer in self.node.status().progress.items()
+            for replica_id, peer in self.node.progress.items()
         ]
 
     def followers(self) -> Iterator[tuple[int, int, bool]]:

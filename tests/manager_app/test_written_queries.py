@@ -1,0 +1,58 @@
+"""Queries whose SQL is written once."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from manager_app.models import Topic
+from manager_app.written_queries import WrittenQuery
+
+pytestmark = pytest.mark.django_db
+
+
+def named(name: str, least: int) -> object:
+    found = Topic.objects.filter(name__gt=name, replication_factor__gte=least)
+    return found.order_by("name").values_list("name", "replication_factor")
+
+
+def make_topics() -> None:
+    for name, factor in (("a", 1), ("b", 3), ("c", 3), ("d", 5)):
+        Topic.objects.create(name=name, partitions_at_creation=1, replication_factor=factor)
+
+
+def test_rows_are_those_of_the_values_that_are_given_each_time() -> None:
+    make_topics()
+    query = WrittenQuery(named)
+    assert query.rows("a", 3) == [("b", 3), ("c", 3), ("d", 5)]
+    assert query.rows("b", 4) == [("d", 5)]
+    assert query.rows("d", 1) == []
+
+
+def test_rows_are_those_that_are_there_now() -> None:
+    query = WrittenQuery(named)
+    assert query.rows("", 1) == []
+    make_topics()
+    assert len(query.rows("", 1)) == 4
+
+
+def test_the_query_set_is_made_once() -> None:
+    made = []
+
+    def counted(name: str, least: int) -> object:
+        made.append(name)
+        return named(name, least)
+
+    query = WrittenQuery(counted)
+    with CaptureQueriesContext(connection) as queries:
+        for name in "abc":
+            query.rows(name, 1)
+    assert made == ["a"]
+    assert len(queries) == 3
+
+
+def test_a_query_with_parameters_of_its_own_is_refused() -> None:
+    query = WrittenQuery(lambda name: Topic.objects.filter(name=name, pk=7).values_list("name"))
+    with pytest.raises(AssertionError, match="not the values alone"):
+        query.rows("a")
