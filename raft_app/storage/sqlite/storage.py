@@ -56,6 +56,11 @@ logger = logging.getLogger(__name__)
 WAL_LIMIT_BYTES = 8 << 20
 """Writing it back takes as long as it is; writing over it costs half of what growing it costs, and
 a new broker begins with that when it has written so much."""
+WAL_STEP_BYTES = 2 << 20
+"""By so much the WAL is made longer at once, before it needs that: a sync of what makes a file
+longer writes to several places, where one of what overwrites zeros writes to one."""
+WAL_STEPS_BEGIN_BYTES = 64 << 10
+"""A WAL that has less grows by itself: many a broker never writes more."""
 _WAL_RETRY_BYTES = 1 << 20
 """How much is written before a checkpoint that a reader prevented is tried again."""
 
@@ -102,6 +107,7 @@ class SqliteStorage:
         self._failed = False
         self._wal_limit_bytes = wal_limit_bytes
         self._wal_bytes = 0
+        self._wal_lengthens_at_bytes = WAL_STEPS_BEGIN_BYTES
         self._compacts_left: dict[int, bool] = {}
         self._release_left = False
 
@@ -200,6 +206,7 @@ class SqliteStorage:
             self.wal_checkpoints += 1
         self._receipts.clear()
         self._wal_bytes = 0
+        self._wal_lengthens_at_bytes = WAL_STEPS_BEGIN_BYTES
 
     def load_groups(self) -> list[StoredGroup]:
         """Return every replica, faulty ones marked; see `raft_app.storage.recovery`.
@@ -243,7 +250,7 @@ class SqliteStorage:
         """Store all operations, in order, in one transaction; durable when it returns.
 
         Then, when the WAL has reached its limit, write it back: no other thread can do that
-        under load.
+        under load. Until it first does, it is made longer in steps.
 
         Raises:
             StorageError: an operation contradicts what is stored, which nothing has changed; or
@@ -262,6 +269,8 @@ class SqliteStorage:
             self._commit(plan)
             if self._wal_bytes >= self._wal_limit_bytes:
                 self._limit_wal()
+            elif self._wal_bytes >= self._wal_lengthens_at_bytes:
+                self._lengthen_wal()
         except (DatabaseError, OSError) as error:
             self._note_fault(error)
             raise
@@ -324,6 +333,11 @@ class SqliteStorage:
             self.wal_checkpoints += 1
         else:
             self._wal_bytes = max(0, self._wal_limit_bytes - _WAL_RETRY_BYTES)
+
+    def _lengthen_wal(self) -> None:
+        """Let the next transactions overwrite zeros; once it is as long as it gets, never again."""
+        self._wal_lengthens_at_bytes = self._wal_bytes + WAL_STEP_BYTES
+        self._database.lengthen_wal(min(self._wal_lengthens_at_bytes, self._wal_limit_bytes))
 
     def _facts_of(self, group_id: int) -> GroupFacts:
         facts = self._facts.get(group_id)

@@ -11,7 +11,7 @@ how many frames are committed, and the WAL itself. SQLite locks ranges of the fo
 any descriptor of a file drops all locks that the process has on it: the descriptor used here is
 closed only after every connection.
 
-Nothing here may change the times of the WAL, which each sync of it would have to write, too: a
+Nothing here may change the times of the WAL: some file systems write them with the next sync, a
 second write to the disk, one after the other.
 
 Source: SQLite's documentation, "WAL-mode File Format", section 2.1.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from raft_app.storage.protocol import BrokerIdentity, SaveIdentity
 from raft_app.storage.sqlite.storage import SqliteStorage
+from raft_app.storage.wal.scan import WAL_HEADER_BYTES
 from tests.raft_app.storage.storage_harness import append, create, data_entry
 
 if TYPE_CHECKING:
@@ -19,23 +20,34 @@ WAL = "broker.sqlite3-wal"
 DATABASE = "broker.sqlite3"
 RECEIPT = "wal-receipt"
 WRITES = 8
+FRAME_BYTES = 24 + 4096
+
+
+def without_zeros(wal: bytes) -> bytes:
+    """Return a WAL up to the end of the last frame with something in it."""
+    frames = -(-(len(wal.rstrip(b"\0")) - WAL_HEADER_BYTES) // FRAME_BYTES)
+    return wal[: WAL_HEADER_BYTES + max(0, frames) * FRAME_BYTES]
 
 
 @dataclass(frozen=True)
 class Files:
-    """The content of a directory at one moment, but for what only a running process needs."""
+    """The content of a directory at one moment, but for what only a running process needs.
+
+    The WAL ends with its last frame: what `test_scan` shows of zeros behind it.
+    """
 
     content: dict[str, bytes]
 
     @classmethod
     def of(cls, directory: Path) -> Files:
-        return cls(
-            {
-                path.name: path.read_bytes()
-                for path in directory.iterdir()
-                if path.is_file() and not path.name.endswith("-shm")
-            }
-        )
+        content = {
+            path.name: path.read_bytes()
+            for path in directory.iterdir()
+            if path.is_file() and not path.name.endswith("-shm")
+        }
+        if WAL in content:
+            content[WAL] = without_zeros(content[WAL])
+        return cls(content)
 
     def placed(self, directory: Path) -> Path:
         directory.mkdir()

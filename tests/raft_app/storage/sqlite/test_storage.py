@@ -24,7 +24,11 @@ from raft_app.storage.protocol import (
     StorageRefusal,
 )
 from raft_app.storage.sqlite import database
-from raft_app.storage.sqlite.storage import SqliteStorage
+from raft_app.storage.sqlite.storage import (
+    WAL_STEP_BYTES,
+    WAL_STEPS_BEGIN_BYTES,
+    SqliteStorage,
+)
 from tests.raft_app.storage.storage_harness import (
     SqliteDisk,
     append,
@@ -335,6 +339,45 @@ def test_wal_stays_near_its_limit(tmp_path: Path, size: int) -> None:
     assert storage.transactions == 200
     assert only_group(storage).initial.last_index == 199
     storage.close()
+
+
+def test_wal_is_made_longer_in_steps_until_it_is_as_long_as_it_gets(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path, wal_limit_bytes=3 * MIB)
+    storage.open()
+    storage.write([create()])
+    wal = tmp_path / "broker.sqlite3-wal"
+    before = wal.stat().st_size
+    assert before < WAL_STEPS_BEGIN_BYTES
+    lengths: list[int] = []
+    index = 0
+    while storage.wal_checkpoints < 2:
+        index += 1
+        storage.write([append(data_entry(index, data=b"x" * 100))])
+        if wal.stat().st_size != before:
+            before = wal.stat().st_size
+            lengths.append(before)
+    assert sum(length > WAL_STEP_BYTES for length in lengths) == 2, lengths
+    assert lengths[-1] == 3 * MIB
+    storage.close()
+
+
+def test_killed_process_leaves_its_messages_before_the_zeros(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path)
+    storage.open()
+    storage.write([create()])
+    for index in range(1, 31):
+        storage.write([append(data_entry(index, data=b"x" * 100))])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in tmp_path.glob("broker.sqlite3*"):
+        (copy / path.name).write_bytes(path.read_bytes())
+    storage.close()
+    assert (copy / "broker.sqlite3-wal").read_bytes().endswith(bytes(MIB))
+    restarted = SqliteStorage(copy)
+    restarted.open()
+    assert only_group(restarted).initial.last_index == 30
+    assert not only_group(restarted).faulty
+    restarted.close()
 
 
 def test_reader_in_the_way_delays_the_wal_and_fails_nothing(

@@ -17,6 +17,7 @@ from raft_app.storage.wal.receipt import WalReceipts
 from raft_app.storage.wal.scan import WAL_HEADER_BYTES
 from tests.raft_app.storage.storage_harness import append, create, data_entry
 from tests.raft_app.storage.storage_lives import (
+    FRAME_BYTES,
     GROUP_IDS,
     RECEIPT,
     WAL,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 SEED = 20_240_517
-FRAME_BYTES = 24 + 4096
 
 
 @pytest.fixture(autouse=True)

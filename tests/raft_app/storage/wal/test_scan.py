@@ -119,6 +119,20 @@ def test_wal_cut_at_every_byte_of_its_first_transaction_is_torn(tmp_path: Path) 
         assert judged(made.wal[:length]) == (state, 0)
 
 
+def test_zeros_behind_a_wal_change_nothing(made: MadeWal) -> None:
+    """A broker puts them there before it needs the room."""
+    *_, before, end = made.ends
+    whole = made.wal[:end]
+    for zeros in (bytes(24 + 512), bytes(100_000)):
+        assert judged(whole[:before] + zeros) == (WalState.WHOLE, frames(made, before))
+        assert judged(whole + zeros) == (WalState.WHOLE, frames(made, end))
+        for length in range(before + 24, end, 7):
+            torn = whole[:length] + zeros
+            if not torn.startswith(whole):
+                assert judged(torn) == (WalState.TORN, frames(made, before)), length
+        assert scan(flipped(whole, before - 1) + zeros).state is WalState.CORRUPT
+
+
 def test_any_frames_of_the_last_transaction_may_be_missing(
     maker: WalMaker, made: MadeWal, tmp_path: Path
 ) -> None:
