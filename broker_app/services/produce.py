@@ -113,8 +113,8 @@ def append_at_once(
 
     def outcome(appended: AppendResult, error: BaseException | None) -> None:
         if error is None:
+            told(appended)  # first: somebody waits for that
             _count(runtime, replica, request, appended)
-            told(appended)
             return
         if header.sequenced and not isinstance(error, CommitTimeout):
             runtime.out_of_order.predecessor_refused(group_id, header)

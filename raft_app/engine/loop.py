@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
-    from raft_app.core.types import EntriesWanted, Entry, Write
+    from raft_app.core.types import EntriesWanted, Entry, Rpc, Write
     from raft_app.engine.cache import TailCache
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Storage
@@ -91,6 +91,8 @@ class EngineLoop:
         self._effects = Effects()
         self._committed: list[tuple[Replica, Sequence[Entry]]] = []
         """To be applied with the next turn."""
+        self._durable: list[Replica] = []
+        """Of the job that is done: those for whom something became durable."""
         stream.after_job = self._job_done
         self._scheduled = False
         self._stopped = False
@@ -190,11 +192,15 @@ class EngineLoop:
         if replica is not None:
             self.mark(replica)  # there is a next turn
 
-    def _carry_out(self, effects: Effects) -> None:
-        if effects.rpcs:
+    def _send(self, by_broker: Mapping[int, Sequence[tuple[int, Rpc]]]) -> None:
+        """Send (group id, RPC) pairs, by broker id."""
+        if by_broker:
             reach("engine.sending")
-        for broker_id, rpcs in effects.rpcs.items():
+        for broker_id, rpcs in by_broker.items():
             self._transport.send(broker_id, rpcs)
+
+    def _carry_out(self, effects: Effects) -> None:
+        self._send(effects.rpcs)
         if effects.writes:
             self._store(effects)
         if self._committed or effects.committed:
@@ -274,12 +280,19 @@ class EngineLoop:
         if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
             replica.persisted(write, self._effects)
-            if replica.has_news():
-                self._dirty[replica.group_id] = replica
+            self._durable.append(replica)
 
     def _job_done(self) -> None:
-        """Let what waited for a job leave at once."""
-        if self._dirty or self._effects.rpcs or self._committed:
+        """Let what waited for a job leave at once, before anything else."""
+        if self._stopped:
+            return
+        rpcs, self._effects.rpcs = self._effects.rpcs, {}
+        self._send(rpcs)
+        durable, self._durable = self._durable, []
+        for replica in durable:
+            if self._replicas.get(replica.group_id) is replica and replica.has_news():
+                self._dirty[replica.group_id] = replica
+        if self._dirty or self._committed:
             self.run(is_scheduled=False)
 
     def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:

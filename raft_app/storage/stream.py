@@ -165,11 +165,10 @@ class StorageStream:
         return job
 
     def _done(self, seconds: float) -> None:
-        """Report a durable job and start the next one."""
+        """Report a durable job, then count it, and start the next one."""
         job, self._in_flight = self._in_flight or (), None
-        self._unwritten.move(-self._in_flight_bytes)
+        held_bytes = self._in_flight_bytes
         self.transactions += 1
-        self.times.add(seconds)
         try:
             for queued in job:
                 if queued.on_durable is not None:
@@ -179,6 +178,8 @@ class StorageStream:
             # Whoever was to hear of it counts on it: nothing may go on.
             self._on_failure(error)
             raise
+        self._unwritten.move(-held_bytes)
+        self.times.add(seconds)
         if self._pending:
             self.flush()
 

@@ -181,6 +181,15 @@ class FollowerLoop:
         self.stream._done(0.0)
 
 
+async def test_an_acknowledgement_leaves_before_its_node_is_asked_for_more():
+    follower = FollowerLoop()
+    has_news = follower.replica.has_news
+    follower.replica.has_news = lambda: (follower.happened.append("asked"), has_news())[1]
+    follower.entry_comes(1)
+    follower.stored()
+    assert follower.happened[:3] == ["storing", "acknowledged", "asked"]
+
+
 async def test_a_follower_acknowledges_before_it_applies_what_came_before():
     follower = FollowerLoop()
     follower.entry_comes(1)
