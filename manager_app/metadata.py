@@ -1,7 +1,8 @@
 """The copy in memory of topics, partitions, brokers and leaders that hot views look at.
 
-It is loaded whole from the database at the start, after each change that this process made, and
-when polling finds another version there. Leaders are also noted one by one as brokers report them.
+It is loaded from the database at the start, after each change that this process made, and when
+polling finds another version there: whole, or the topics alone that changed where all others are as
+they were. Leaders are also noted one by one as brokers report them.
 """
 
 from __future__ import annotations
@@ -114,6 +115,10 @@ class ClusterMetadata:
 
     version: int = 0
     """0: never loaded."""
+    whole_version: int = 0
+    """Of the last change that was not of single topics, as `Cluster.whole_version` says."""
+    is_part: bool = False
+    """True where only changed topics were read, and the rest is that of an earlier look."""
     primary_address: str = ""
     """Empty while no manager is."""
     epoch: int = 0
@@ -121,9 +126,13 @@ class ClusterMetadata:
     topics: Mapping[str, TopicMetadata] = field(default_factory=dict)
     brokers: Mapping[int, BrokerMetadata] = field(default_factory=dict)
     leaders: Mapping[int, Leadership] = field(default_factory=dict)
-    """By group id; leaders that were reported since may be of a later term."""
+    """By group id, of the topics that were read; reported since may be some of a later term."""
     access: AccessIndex = EMPTY_ACCESS
     """Who may do what, with `QUEUE_AUTH=required`; without it nobody asks."""
+
+
+NOTHING_KNOWN = ClusterMetadata()
+"""Before the first look at the database."""
 
 
 class MetadataCopy:
@@ -136,14 +145,14 @@ class MetadataCopy:
     def __init__(
         self,
         *,
-        load: Callable[[], ClusterMetadata],
+        load: Callable[[ClusterMetadata], ClusterMetadata],
         load_version: Callable[[], int],
         monotonic_s: Callable[[], float],
     ) -> None:
         """Make an empty copy; `refresh` fills it.
 
         Args:
-            load: reads everything from the database.
+            load: reads from the database what is not known; is given what is.
             load_version: reads the version alone.
             monotonic_s: clock for the copy's age, in seconds.
         """
@@ -151,7 +160,7 @@ class MetadataCopy:
         self._load_version = load_version
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
-        self._current = ClusterMetadata()
+        self._current = NOTHING_KNOWN
         self._leaders: dict[int, Leadership] = {}
         self._checked_s: float | None = None
         self._is_away = False
@@ -202,14 +211,18 @@ class MetadataCopy:
         self._loop = loop
 
     def refresh(self) -> None:
-        """Load everything from the database; blocks."""
+        """Load what changed in the database since the last time; blocks."""
         with self._lock:
             checked_s = self._monotonic_s()
-            loaded = self._load()
-            self._leaders = {
+            loaded = self._load(self._current)
+            leaders = {
                 group_id: self._newer(group_id, leadership)
                 for group_id, leadership in loaded.leaders.items()
             }
+            if loaded.is_part:
+                self._leaders.update(leaders)
+            else:
+                self._leaders = leaders
             self._current = loaded
             self._checked_s = checked_s
         self._notify()

@@ -52,6 +52,8 @@ class Cluster(models.Model):
     """Raised by every change of the primary; brokers refuse lower ones than they have seen."""
     metadata_version = models.BigIntegerField(default=1)
     """Raised in the transaction of every change of metadata, which it also serialises."""
+    topic_versions = models.BigIntegerField(default=0, db_default=0, editable=False)
+    """How many of these changes were of topics that say so: see `whole_version`."""
     primary_address = models.CharField(max_length=255, blank=True, default="")
     """Address of the manager that holds the lease: it coordinates the groups."""
     primary_renewals = models.BigIntegerField(default=0)
@@ -80,6 +82,15 @@ class Cluster(models.Model):
         """Return its id."""
         return self.cluster_id
 
+    @property
+    def whole_version(self) -> int:
+        """Another number after every change of the metadata but those that topics tell themselves.
+
+        These are new topics, new partitions and new leaders: `Topic.changed_version` finds them.
+        After any other change copies of the metadata are loaded whole, and brokers report in full.
+        """
+        return self.metadata_version - self.topic_versions
+
 
 class Topic(models.Model):
     """A named set of partitions."""
@@ -93,6 +104,10 @@ class Topic(models.Model):
     retention_bytes = models.BigIntegerField(null=True, blank=True)
     """Size of a partition above which its oldest messages may be deleted; null: no limit."""
     created_at = models.DateTimeField(auto_now_add=True)
+    changed_version = models.BigIntegerField(
+        default=0, db_default=0, db_index=True, editable=False
+    )
+    """The version of the metadata that made it, gave it partitions, or gave those leaders, last."""
 
     class Meta:
         ordering: ClassVar[list[str]] = ["id"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hmac import compare_digest
 from operator import attrgetter, itemgetter
@@ -22,6 +22,7 @@ from http_base.paging import Page, page_of
 from http_base.tokens import secret_fingerprint
 from manager_app.access_rows import access_load
 from manager_app.metadata import (
+    NOTHING_KNOWN,
     BrokerMetadata,
     ClusterMetadata,
     Leadership,
@@ -147,46 +148,28 @@ def metadata_version() -> int:
     return next((version for (version,) in _VERSION.rows(1)), 0)
 
 
-def metadata_load() -> ClusterMetadata:
-    """Read all metadata for the copy in memory.
+def metadata_load(known: ClusterMetadata = NOTHING_KNOWN) -> ClusterMetadata:
+    """Read the metadata for the copy in memory: what changed since it was read, or all of it.
 
     The version is read first: a change that is committed meanwhile makes the next poll load again.
+
+    Args:
+        known: what was read last.
     """
     cluster = cluster_find()
-    replicas: dict[int, list[int]] = defaultdict(list)
-    partitions: dict[int, list[PartitionMetadata]] = defaultdict(list)
-    leaders: dict[int, Leadership] = {}
-    topics = list(Topic.objects.order_by("id"))
-    names = {topic.pk: topic.name for topic in topics}
-    rows = list(Partition.objects.values_list("group_id", "topic_id", "index", "leader_id", "term"))
-    for group_id, broker_id in Replica.objects.values_list("partition_id", "broker_id"):
-        replicas[group_id].append(broker_id)
-    for group_id, topic_id, index, leader_id, term in rows:
-        if topic_id in names:
-            partitions[topic_id].append(
-                PartitionMetadata(group_id, index, names[topic_id], tuple(replicas[group_id]))
-            )
-            leaders[group_id] = Leadership(leader_id or 0, term)
+    version = cluster.metadata_version if cluster else 0
+    whole_version = cluster.whole_version if cluster else 0
+    if 0 < known.version <= version and known.whole_version == whole_version:
+        topics, leaders = _topics_load(changed_after=known.version)
+        topics = {**known.topics, **topics}
+        return replace(known, version=version, is_part=True, topics=topics, leaders=leaders)
+    topics, leaders = _topics_load()
     return ClusterMetadata(
-        version=cluster.metadata_version if cluster else 0,
+        version=version,
+        whole_version=whole_version,
         primary_address=cluster.primary_address if cluster else "",
         epoch=cluster.epoch if cluster else 0,
-        topics={
-            topic.name: TopicMetadata(
-                topic.name,
-                topic.partitions_at_creation,
-                tuple(partitions[topic.pk]),
-                StoredSettings(
-                    topic.replication_factor,
-                    topic.retention_ms,
-                    topic.retention_bytes,
-                    topic.created_at,
-                ),
-                topic.pk,
-            )
-            for topic in topics
-            if partitions[topic.pk]
-        },
+        topics=topics,
         brokers={
             broker.broker_id: BrokerMetadata(
                 broker.broker_id,
@@ -200,6 +183,53 @@ def metadata_load() -> ClusterMetadata:
         leaders=leaders,
         access=EMPTY_ACCESS if settings.QUEUE.auth == "off" else AccessIndex(access_load()),
     )
+
+
+def _topics_load(
+    *, changed_after: int | None = None
+) -> tuple[dict[str, TopicMetadata], dict[int, Leadership]]:
+    """Read topics in the order of their creation, and the leaders of their partitions.
+
+    Args:
+        changed_after: version of the metadata after which they changed; None: all topics.
+    """
+    topics, partitions = Topic.objects.order_by("id"), Partition.objects.all()
+    replicas = Replica.objects.all()
+    if changed_after is not None:
+        topics = topics.filter(changed_version__gt=changed_after)
+        partitions = partitions.filter(topic__changed_version__gt=changed_after)
+        replicas = replicas.filter(partition__topic__changed_version__gt=changed_after)
+    held: dict[int, list[int]] = defaultdict(list)
+    of_topic: dict[int, list[PartitionMetadata]] = defaultdict(list)
+    leaders: dict[int, Leadership] = {}
+    found = list(topics)
+    names = {topic.pk: topic.name for topic in found}
+    rows = list(partitions.values_list("group_id", "topic_id", "index", "leader_id", "term"))
+    for group_id, broker_id in replicas.values_list("partition_id", "broker_id"):
+        held[group_id].append(broker_id)
+    for group_id, topic_id, index, leader_id, term in rows:
+        if topic_id in names:
+            of_topic[topic_id].append(
+                PartitionMetadata(group_id, index, names[topic_id], tuple(held[group_id]))
+            )
+            leaders[group_id] = Leadership(leader_id or 0, term)
+    loaded = {
+        topic.name: TopicMetadata(
+            topic.name,
+            topic.partitions_at_creation,
+            tuple(of_topic[topic.pk]),
+            StoredSettings(
+                topic.replication_factor,
+                topic.retention_ms,
+                topic.retention_bytes,
+                topic.created_at,
+            ),
+            topic.pk,
+        )
+        for topic in found
+        if of_topic[topic.pk]
+    }
+    return loaded, leaders
 
 
 def topic_get(name: str) -> Topic:

@@ -17,12 +17,13 @@ from django.db.models import F
 
 from http_base.tokens import secret_fingerprint
 from manager_app.fence import expected_epoch, note_fence
-from manager_app.models import Cluster, Event, EventKind
+from manager_app.models import Cluster, Event, EventKind, Topic
+from manager_app.row_updates import portions
 from manager_app.services.events import about, event_store
 from myqueue.contract.errors import ReadOnlyManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from manager_app.models import RebalanceState
 
@@ -75,10 +76,14 @@ def rebalance_set(state: RebalanceState, *, bytes_per_second: int | None = None)
         Cluster.objects.filter(pk=1).update(rebalance=state, **speed)
 
 
-def metadata_bump() -> None:
+def metadata_bump(*, of_topics: bool = False) -> None:
     """Raise the version of the metadata; must be the first write of its transaction.
 
     The lock on the row puts all changes of metadata into one order, and fences them.
+
+    Args:
+        of_topics: the change is new topics, new partitions or new leaders alone, and `topics_mark`
+            names all of their topics.
 
     Raises:
         ReadOnlyManager: another manager has become the primary.
@@ -86,12 +91,22 @@ def metadata_bump() -> None:
     rows = Cluster.objects.filter(pk=1)
     epoch = expected_epoch()
     own = rows if epoch is None else rows.filter(epoch=epoch)
-    if not own.update(metadata_version=F("metadata_version") + 1):
+    raised = {"metadata_version": F("metadata_version") + 1}
+    if of_topics:
+        raised["topic_versions"] = F("topic_versions") + 1
+    if not own.update(**raised):
         if epoch is not None:
             raise _superseded()
         cluster_ensure()
-        metadata_bump()
+        metadata_bump(of_topics=of_topics)
     note_fence()
+
+
+def topics_mark(topic_ids: Iterable[int]) -> None:
+    """Note which topics `metadata_bump` raised the version for, in the same transaction."""
+    version = Cluster.objects.filter(pk=1).values("metadata_version")[:1]
+    for some in portions(sorted(set(topic_ids))):
+        Topic.objects.filter(pk__in=some).update(changed_version=version)
 
 
 def lease_renew(address: str, *, epoch: int) -> bool:

@@ -29,7 +29,7 @@ from manager_app.models import (
 from manager_app.placement import partition_facts
 from manager_app.row_updates import rows_update
 from manager_app.services.broker import address_clean
-from manager_app.services.cluster import cluster_ensure, fenced, metadata_bump
+from manager_app.services.cluster import cluster_ensure, fenced, metadata_bump, topics_mark
 from manager_app.services.events import events_store
 from manager_app.services.membership import ToldMembership, memberships_take
 from myqueue.contract.errors import Forbidden, InvalidRequest
@@ -88,6 +88,8 @@ class _Changes:
     broker_moved: bool
     replicas: list[Replica] = field(default_factory=list)
     leaders: list[tuple[int, Leadership]] = field(default_factory=list)
+    led_topics: set[int] = field(default_factory=set)
+    """Ids of the topics of those."""
     remembered: list[RememberedReplica] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     """Group ids of replicas that are faulty or missing now and were not."""
@@ -113,7 +115,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
     now = timezone.now()
     broker, created = _identify(report, now)
     with fenced():
-        follows = report.follows and _follows(broker, report, cluster.metadata_version)
+        follows = report.follows and _follows(broker, report, cluster.whole_version)
         if report.follows and not follows:
             # What it says may be older than what is stored: the full one that is asked for is not.
             report = structs.replace(report, replicas=[], gone=[])
@@ -122,7 +124,8 @@ def broker_report(report: BrokerReport) -> TakenReport:
         if report.full or follows:
             changes.broker_fields["report_number"] = report.number
         if changes.broker_moved or changes.leaders:
-            metadata_bump()
+            metadata_bump(of_topics=not changes.broker_moved)
+            topics_mark(changes.led_topics)
         events = _events(broker, changes, is_new=created)
         _write(broker, changes)
         events_store(events)
@@ -140,7 +143,8 @@ def broker_report(report: BrokerReport) -> TakenReport:
         revoked_consumers=selectors.clients_revoked("consumer") if is_whole else None,
         remembered=changes.remembered if report.full else None,
         taken=report.number if is_whole else 0,
-        metadata_version=cluster.metadata_version,
+        # New topics are ordered by themselves, and of leaders brokers know more than managers.
+        metadata_version=cluster.whole_version,
     )
     return TakenReport(
         broker_id=broker.broker_id,
@@ -151,9 +155,9 @@ def broker_report(report: BrokerReport) -> TakenReport:
     )
 
 
-def _follows(broker: Broker, report: BrokerReport, metadata_version: int) -> bool:
+def _follows(broker: Broker, report: BrokerReport, whole_version: int) -> bool:
     """Tell whether nothing is missing between the last report that was stored and this one."""
-    if report.metadata_version != metadata_version:
+    if report.metadata_version != whole_version:
         return False
     row = Broker.objects.select_for_update().filter(pk=broker.broker_id)
     return row.values_list("report_number", flat=True).first() == report.follows
@@ -284,7 +288,9 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
         if (row.state in _LOST) > (before in _LOST):
             changes.lost.append(row.partition_id)
         changes.healed += (row.state in _LOST) < (before in _LOST)
-    changes.leaders = _moved_leaders(broker, report)
+    moved_leaders = _moved_leaders(broker, report)
+    changes.leaders = [(group_id, leadership) for group_id, leadership, _ in moved_leaders]
+    changes.led_topics = {topic_id for _, _, topic_id in moved_leaders}
     return changes
 
 
@@ -366,8 +372,12 @@ def _told(broker: Broker, said: ReplicaReport) -> ToldMembership:
     )
 
 
-def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Leadership]]:
-    """Return the leaders that the report names in a newer term than the database."""
+def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Leadership, int]]:
+    """Return the leaders that the report names in a newer term than the database.
+
+    Returns:
+        Group id, leader and id of the topic of each.
+    """
     said_by_group = {replica.group_id: replica for replica in report.replicas}
     if not said_by_group:
         return []
@@ -376,16 +386,19 @@ def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Lead
     rows = Partition.objects.filter(replicas__broker=broker).order_by("group_id")
     if not report.full:
         rows = rows.filter(group_id__in=list(said_by_group))
-    for group_id, leader_id, term in rows.values_list("group_id", "leader_id", "term"):
+    for group_id, leader_id, term, topic_id in rows.values_list(
+        "group_id", "leader_id", "term", "topic_id"
+    ):
         said = said_by_group.get(group_id)
         if said is None or said.term < term:
             continue
         if said.leader_broker_id in brokers:
             if (said.leader_broker_id, said.term) != (leader_id, term):
-                moved.append((group_id, Leadership(said.leader_broker_id, said.term)))
+                leadership = Leadership(said.leader_broker_id, said.term)
+                moved.append((group_id, leadership, topic_id))
         elif leader_id == broker.broker_id and _leads_no_more(said, term):
             # The reports of others will name the new leader.
-            moved.append((group_id, Leadership(0, said.term)))
+            moved.append((group_id, Leadership(0, said.term), topic_id))
     return moved
 
 

@@ -23,7 +23,7 @@ from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import place_partitions
 from manager_app.row_updates import KEYS_PER_STATEMENT
-from manager_app.services.cluster import metadata_bump
+from manager_app.services.cluster import metadata_bump, topics_mark
 from myqueue.contract import retry_after
 from myqueue.contract.errors import (
     InvalidRequest,
@@ -72,7 +72,7 @@ def topic_create(
     _check_retention(retention_ms=retention_ms, retention_bytes=retention_bytes)
     try:
         with transaction.atomic():
-            metadata_bump()
+            metadata_bump(of_topics=True)
             if Topic.objects.filter(name=name).exists():
                 raise TopicAlreadyExists(f"Topic '{name}' already exists", topic=name)
             placed = _place(number_of_partitions, replication_factor)
@@ -108,7 +108,7 @@ def topic_update(
     _check_retention(**retention)
     try:
         with transaction.atomic():
-            metadata_bump()
+            metadata_bump(of_topics=not retention)
             topic = selectors.topic_get(name)
             for field, value in retention.items():
                 setattr(topic, field, value)
@@ -184,6 +184,7 @@ def _place(count: int, replication_factor: int) -> list[tuple[int, ...]]:
 
 
 def _insert_partitions(topic: Topic, first: int, placed: Sequence[tuple[int, ...]]) -> None:
+    topics_mark([topic.pk])
     partitions = Partition.objects.bulk_create(
         [Partition(topic=topic, index=first + number) for number in range(len(placed))],
         batch_size=KEYS_PER_STATEMENT,

@@ -39,7 +39,8 @@ class Database:
         self.loads = 0
         self.seconds = 10.0
 
-    def load(self):
+    def load(self, known):
+        self.known = known
         self.loads += 1
         return self.stored
 
@@ -125,3 +126,17 @@ async def test_waiting_ends_with_its_time(copy):
     copy.attach(asyncio.get_running_loop())
     assert await copy.wait_until(lambda: False, 0.01) is False
     assert await copy.wait_until(lambda: True, 0.0) is True
+
+
+def test_a_part_that_was_read_leaves_the_leaders_of_all_other_topics(database, copy):
+    copy.note_leaders([(1, Leadership(2, 9))])
+    database.stored = replace(
+        STORED, version=6, is_part=True, leaders={2: Leadership(3, 1), 7: Leadership(1, 1)}
+    )
+    assert copy.poll()
+    assert database.known is STORED
+    assert [copy.leader_of(one).broker_id for one in (1, 2, 7)] == [2, 3, 1]
+    database.stored = replace(STORED, version=7, leaders={1: Leadership(3, 4)})
+    copy.refresh()
+    assert copy.leader_of(1) == Leadership(2, 9)
+    assert copy.leader_of(7) == Leadership(0, 0)

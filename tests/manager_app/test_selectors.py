@@ -1,16 +1,29 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from django.db import transaction
 from django.utils import timezone
 from msgspec.structs import fields
 
 from http_base.cluster import DeletedPartition, ReplicaReport
 from manager_app import selectors
 from manager_app.inputs import ClientsQuery
-from manager_app.models import Broker, BrokerState, Producer, Replica, ReplicaState
+from manager_app.models import (
+    Broker,
+    BrokerState,
+    Cluster,
+    Partition,
+    Producer,
+    Replica,
+    ReplicaState,
+    Topic,
+)
 from manager_app.selectors import ClientKey
-from manager_app.services.cluster import cluster_ensure
-from manager_app.services.topic import topic_create, topic_delete
+from manager_app.services.broker import broker_create
+from manager_app.services.cluster import cluster_ensure, metadata_bump, topics_mark
+from manager_app.services.topic import topic_create, topic_delete, topic_update
 from myqueue.contract.errors import BrokerNotFound, TopicDoesNotExist
 from tests.manager_app.many_partitions import READS, make_cluster
 
@@ -57,6 +70,65 @@ def test_the_loaded_metadata_has_everything_in_its_order(brokers):
             rows = Replica.objects.filter(partition=partition.group_id).order_by("position")
             assert list(partition.replicas) == [row.broker_id for row in rows]
     assert loaded.version == selectors.metadata_version()
+
+
+def elect(topic, leader, *, term):
+    with transaction.atomic():
+        metadata_bump(of_topics=True)
+        Partition.objects.filter(topic__name=topic).update(leader=leader, term=term)
+        topics_mark(Topic.objects.filter(name=topic).values_list("pk", flat=True))
+
+
+def whole():
+    return replace(selectors.metadata_load(), is_part=True, leaders={})
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        (lambda _: None, set()),
+        (lambda _: make("new"), {"new"}),
+        (lambda _: topic_update("ant", number_of_partitions=9, retention={}), {"ant"}),
+        (lambda brokers: elect("ant", brokers[1], term=7), {"ant"}),
+    ],
+    ids=["none", "made", "grown", "led"],
+)
+def test_of_known_metadata_only_the_topics_that_changed_are_read(
+    brokers, django_assert_max_num_queries, change, read
+):
+    for name in ("zebra", "ant"):
+        make(name)
+    known = selectors.metadata_load()
+    change(brokers)
+    with django_assert_max_num_queries(4):
+        loaded = selectors.metadata_load(known)
+    assert loaded.is_part
+    assert replace(loaded, leaders={}) == whole()
+    assert list(loaded.topics) == list(whole().topics)
+    led = selectors.metadata_load().leaders
+    groups = {one.group_id for name in read for one in loaded.topics[name].partitions}
+    assert loaded.leaders == {group_id: led[group_id] for group_id in groups}
+    kept = loaded.topics.keys() - read
+    assert all(loaded.topics[name] is known.topics[name] for name in kept)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: topic_delete("ant"),
+        lambda: topic_update("ant", retention={"retention_ms": 9_000}),
+        lambda: broker_create("http://h:9"),
+        lambda: Cluster.objects.update(metadata_version=1, topic_versions=0),
+    ],
+    ids=["deleted", "retention", "broker", "restored"],
+)
+def test_after_any_other_change_all_metadata_is_read(brokers, change):
+    for name in ("zebra", "ant"):
+        make(name)
+    known = selectors.metadata_load()
+    change()
+    assert selectors.metadata_load(known) == selectors.metadata_load()
+    assert not selectors.metadata_load(known).is_part
 
 
 @pytest.mark.parametrize("name", ["nowhere", "", "a\0b", "🙂", "\ud800", "x" * 1_000])

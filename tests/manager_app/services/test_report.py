@@ -20,9 +20,9 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.placement.repair_rules import MemberRole
-from manager_app.services.cluster import cluster_ensure
+from manager_app.services.cluster import cluster_ensure, metadata_bump
 from manager_app.services.report import broker_report
-from manager_app.services.topic import topic_create, topic_delete
+from manager_app.services.topic import topic_create, topic_delete, topic_update
 
 pytestmark = pytest.mark.django_db
 
@@ -291,7 +291,7 @@ class Told:
     full: BrokerReport
 
     def follow(self, **fields):
-        version = Cluster.objects.get().metadata_version
+        version = Cluster.objects.get().whole_version
         values = {
             "full": False,
             "number": self.full.number + 1,
@@ -315,11 +315,38 @@ def told(placed):
 def test_a_report_that_follows_stands_for_a_full_one(told):
     orders = broker_report(told.follow()).orders
     assert (orders.taken, orders.assignment, orders.revoked_producers) == (71, [], [])
-    assert orders.metadata_version == Cluster.objects.get().metadata_version
+    assert orders.metadata_version == Cluster.objects.get().whole_version
     assert (told.row.state, told.row.high_watermark) == ("running", 5)
     said = told.placed.said(high_watermark=9)
     orders = broker_report(told.follow(number=72, follows=71, replicas=[said])).orders
     assert (orders.taken, told.row.high_watermark) == (72, 9)
+
+
+def test_reports_follow_while_topics_are_made_grow_and_elect_leaders(told):
+    late = told.follow()
+    topic_create(name="audit", number_of_partitions=2, replication_factor=3)
+    topic_update("audit", number_of_partitions=4, retention={})
+    elected = told.placed.said(1, role="leader", leader_broker_id=told.placed.brokers[1], term=2)
+    assert broker_report(report(2, full=False, replicas=[elected])).leaders
+    assert broker_report(late).orders.taken == 71
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: topic_update("logs", number_of_partitions=2, retention={"retention_ms": 9_000}),
+        lambda: topic_delete("logs"),
+        lambda: broker_report(report(2, stopping=True)),
+        metadata_bump,
+    ],
+    ids=["retention", "deletion", "broker", "other"],
+)
+def test_no_report_follows_one_before_a_change_that_its_broker_may_have_to_hear_of(told, change):
+    late = told.follow()
+    change()
+    orders = broker_report(late).orders
+    assert orders.taken == 0
+    assert orders.metadata_version != late.metadata_version
 
 
 def test_what_is_gone_since_the_report_before_is_missing(told):
