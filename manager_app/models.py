@@ -104,9 +104,7 @@ class Topic(models.Model):
     retention_bytes = models.BigIntegerField(null=True, blank=True)
     """Size of a partition above which its oldest messages may be deleted; null: no limit."""
     created_at = models.DateTimeField(auto_now_add=True)
-    changed_version = models.BigIntegerField(
-        default=0, db_default=0, db_index=True, editable=False
-    )
+    changed_version = models.BigIntegerField(default=0, db_default=0, db_index=True, editable=False)
     """The version of the metadata that made it, gave it partitions, or gave those leaders, last."""
 
     class Meta:

@@ -18,7 +18,7 @@ from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import balance_round, eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
-from manager_app.placement.rules import choose_transfers
+from manager_app.placement.rules import choose_transfers, is_spread
 from manager_app.placement.topic_changes import place_missing
 from manager_app.services.access import tokens_used
 from manager_app.services.broker import brokers_mark_dead
@@ -221,6 +221,8 @@ def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
             del failed[move]
     may_lead = set(eligible_brokers.brokers_for_leaderships().values_list("broker_id", flat=True))
     may_lead -= runtime.silent_brokers()
+    if is_spread(selectors.led_counts(), may_lead):
+        return []
     led = selectors.led_partitions()
     at_most = transfers_at_most(len(led))
     transfers = choose_transfers(led, may_lead, without=failed, at_most=at_most)

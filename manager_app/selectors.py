@@ -404,13 +404,17 @@ def _brokers(asked: BrokersQuery, suspects: Collection[int]) -> QuerySet[Broker]
 
 def broker_loads() -> list[BrokerLoad]:
     """Return the brokers that may be given replicas, each with its numbers of replicas."""
-    brokers = eligible_brokers.brokers_for_replicas().annotate(
-        replica_count=Count("replicas"),
-        first_count=Count("replicas", filter=Q(replicas__position=0)),
-    )
+    held = Replica.objects.order_by().values_list("broker_id")
+    counts = {
+        broker_id: (replicas, firsts)
+        for broker_id, replicas, firsts in held.annotate(
+            replicas=Count("pk"), firsts=Count("pk", filter=Q(position=0))
+        )
+    }
+    brokers = eligible_brokers.brokers_for_replicas().order_by("broker_id")
     return [
-        BrokerLoad(broker.broker_id, broker.replica_count, broker.first_count, broker.rack)
-        for broker in brokers.order_by("broker_id")
+        BrokerLoad(broker_id, *counts.get(broker_id, (0, 0)), rack)
+        for broker_id, rack in brokers.values_list("broker_id", "rack")
     ]
 
 
@@ -481,6 +485,11 @@ def deleted_among(reported: Sequence[ReplicaReport]) -> list[DeletedPartition]:
         for row in rows.values_list("group_id", "topic_name", "index")
         if row in said
     ]
+
+
+def led_counts() -> dict[int | None, int]:
+    """Return how many partitions each broker leads, by its id; None: that have no leader."""
+    return dict(Partition.objects.order_by().values_list("leader_id").annotate(Count("pk")))
 
 
 def led_partitions() -> list[LedPartition]:

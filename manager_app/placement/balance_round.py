@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import F
+from django.db.models import Count, F
 
 from manager_app.metrics import MOVES_LEFT
 from manager_app.models import BrokerState, Partition, RebalanceState, Replica, ReplicaState
@@ -22,6 +22,7 @@ from manager_app.placement.balance_rules import (
     HeldPartition,
     HeldReplica,
     Move,
+    is_level,
     plan_moves,
 )
 from manager_app.placement.partition_facts import partitions_to_heal
@@ -78,7 +79,9 @@ def begin_moves(runtime: ManagerRuntime) -> int:
     now_s = runtime.monotonic_s()
     if cluster.rebalance != RebalanceState.ON or not runtime.move_pace.allows(now_s):
         return 0
-    if runtime.balanced_version == cluster.metadata_version or _repairs().exists():
+    if runtime.balanced_version == cluster.metadata_version:
+        return 0
+    if not is_level(_balance()) and _repairs().exists():
         return 0
     free = MOVES_AT_ONCE - len(running_moves())
     if free <= 0:
@@ -154,12 +157,11 @@ def running_moves() -> list[RunningMove]:
 
 def plan_balance() -> list[Move]:
     """Return the moves that would be made, those on their way left out."""
-    brokers = eligible_brokers.brokers_that_stay()
-    racks = dict(brokers.values_list("broker_id", "rack"))
-    targets = set(eligible_brokers.brokers_for_replicas().values_list("broker_id", flat=True))
+    balance = _balance()
+    if is_level(balance):
+        return []
     replicas: dict[int, list[HeldReplica]] = defaultdict(list)
     sizes: Counter[int] = Counter()
-    held: Counter[int] = Counter()
     unsettled = set()
     for (
         group_id,
@@ -174,7 +176,6 @@ def plan_balance() -> list[Move]:
         if leaving or membership != MemberRole.VOTER:
             unsettled.add(group_id)
         if not leaving:
-            held[broker_id] += 1
             replicas[group_id].append(HeldReplica(replica_id, broker_id))
             sizes[group_id] = max(sizes[group_id], size_bytes)
     rows = Partition.objects.filter(
@@ -187,7 +188,16 @@ def plan_balance() -> list[Move]:
         )
         if group_id not in unsettled and leader is not None
     ]
-    return plan_moves(partitions, Balance(racks.keys(), targets, racks, held))
+    return plan_moves(partitions, balance)
+
+
+def _balance() -> Balance:
+    """Return the brokers between which replicas move, with how many each is to hold."""
+    racks = dict(eligible_brokers.brokers_that_stay().values_list("broker_id", "rack"))
+    targets = eligible_brokers.brokers_for_replicas().values_list("broker_id", flat=True)
+    wanted = Replica.objects.filter(leaving=False).order_by()
+    held = dict(wanted.values_list("broker_id").annotate(Count("pk")))
+    return Balance(racks.keys(), set(targets), racks, held)
 
 
 def _leaving() -> QuerySet[Replica]:

@@ -73,6 +73,21 @@ class Balance:
     """Replicas of each broker, those that are on their way to it included."""
 
 
+def is_level(balance: Balance) -> bool:
+    """Tell whether there is nothing to move, whatever the partitions are.
+
+    Every broker is then a rack of its own, so that no partition has two replicas in one, and none
+    holds two replicas more than another that may be given more.
+    """
+    racks = [rack for one in balance.sources if (rack := balance.racks.get(one))]
+    if len(set(racks)) < len(racks):
+        return False
+    held = balance.held
+    most = max((held.get(one, 0) for one in balance.sources), default=0)
+    fewest = min((held.get(one, 0) for one in balance.targets), default=most)
+    return most - fewest < 2
+
+
 def plan_moves(partitions: Sequence[HeldPartition], balance: Balance) -> list[Move]:
     """Return the moves after which everything is shared, in the order in which to make them.
 

@@ -90,6 +90,17 @@ def crowding(rack: str, crowd: Mapping[str, int]) -> int:
     return crowd.get(rack, 0) if rack else 0
 
 
+def is_spread(led: Mapping[int | None, int], live: Collection[int]) -> bool:
+    """Tell whether no transfer helps, whatever the partitions are.
+
+    Args:
+        led: how many partitions each broker leads, by its id; none where it leads none.
+        live: ids of the brokers that may lead.
+    """
+    counts = [led.get(broker_id, 0) for broker_id in live]
+    return not counts or max(counts) - min(counts) < 2
+
+
 def choose_transfers(
     partitions: Iterable[LedPartition],
     live: Collection[int],

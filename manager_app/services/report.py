@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from manager_app.models import (
     ReplicaState,
 )
 from manager_app.placement import partition_facts
-from manager_app.row_updates import rows_update
+from manager_app.row_updates import portions, rows_update
 from manager_app.services.broker import address_clean
 from manager_app.services.cluster import cluster_ensure, fenced, metadata_bump, topics_mark
 from manager_app.services.events import events_store
@@ -417,10 +418,14 @@ def _write(broker: Broker, changes: _Changes) -> None:
     if changes.broker_moved:
         _replace_others(broker)
     rows_update(changes.replicas, _REPLICA_FIELDS)
+    groups: dict[Leadership, list[int]] = defaultdict(list)
     for group_id, leadership in changes.leaders:
-        Partition.objects.filter(term__lte=leadership.term, group_id=group_id).update(
-            leader_id=leadership.broker_id or None, term=leadership.term
-        )
+        groups[leadership].append(group_id)
+    for leadership, of_one in groups.items():
+        for some in portions(of_one):
+            Partition.objects.filter(term__lte=leadership.term, group_id__in=some).update(
+                leader_id=leadership.broker_id or None, term=leadership.term
+            )
 
 
 def _assignment(broker: Broker, epoch: int) -> list[ReplicaOrder]:

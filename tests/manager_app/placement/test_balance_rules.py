@@ -5,7 +5,13 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager_app.placement.balance_rules import Balance, HeldPartition, HeldReplica, plan_moves
+from manager_app.placement.balance_rules import (
+    Balance,
+    HeldPartition,
+    HeldReplica,
+    is_level,
+    plan_moves,
+)
 
 
 @st.composite
@@ -134,3 +140,22 @@ def test_a_second_replica_in_a_rack_moves_to_a_rack_that_has_none_but_not_the_le
     racks = {1: "a", 2: "a", 3: "b", 4: "c", 5: "b"}
     (move,) = plan_moves([partition], balance_of([1, 2, 3, 4, 5], racks, [partition]))
     assert (move.source, move.target) == (2, 4)
+
+
+@given(placements(racks=("", "a", "b")))
+def test_where_all_is_level_there_is_no_plan(placed):
+    ids, racks, partitions = placed
+    balance = balance_of(ids, racks, partitions)
+    if is_level(balance):
+        assert plan_moves(partitions, balance) == []
+
+
+def test_level_are_brokers_with_racks_of_their_own_and_a_replica_more_at_most():
+    racks = {1: "a", 2: "b", 3: ""}
+    held = {1: 7, 2: 8, 3: 7}
+    assert is_level(Balance(racks, racks, racks, held))
+    assert not is_level(Balance(racks, racks, racks, {**held, 3: 6}))
+    assert is_level(Balance(racks, {1, 2}, racks, {**held, 3: 6}))
+    assert not is_level(Balance(racks, racks, {**racks, 2: "a"}, held))
+    assert not is_level(Balance({4: "", **racks}, {4: "", **racks}, racks, held))
+    assert is_level(Balance({1}, set(), {}, {1: 7}))

@@ -10,6 +10,7 @@ from manager_app.placement.rules import (
     LedPartition,
     Transfer,
     choose_transfers,
+    is_spread,
     place_partitions,
 )
 
@@ -128,6 +129,19 @@ def test_repeated_transfers_end_and_never_widen_the_spread(partitions):
         partitions = moved(partitions, *transfers)
         assert spread(partitions) < before
     raise AssertionError("transfers do not end")
+
+
+@given(drawn_partitions)
+def test_where_leaders_are_spread_no_transfer_helps(partitions):
+    live = set(range(5))
+    if is_spread(Counter(one.leader for one in partitions), live):
+        assert choose_transfers(partitions, live) == []
+
+
+def test_spread_are_leaders_when_none_leads_two_more_than_another_that_may_lead():
+    assert is_spread({1: 5, 2: 4, None: 9}, {1, 2})
+    assert not is_spread({1: 5, 2: 4}, {1, 2, 3})
+    assert is_spread({1: 5}, set())
 
 
 @given(drawn_partitions, st.integers(1, 5))
