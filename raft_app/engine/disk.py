@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 DISK_CHECK_INTERVALS = 20
 """Tick intervals between two looks at the free space."""
+LOOKS = 4
+"""So often it is looked for ticks at least, before the watchdog gives up."""
 
 
 class Watchdog:
@@ -66,20 +68,25 @@ class Watchdog:
             on_silence: told once when there were more.
         """
         self._loop = loop
-        self._interval = interval_ms / 1000
+        self._step = max(1, min(missed_max, DISK_CHECK_INTERVALS) // LOOKS)
+        """Intervals from one firing to the next."""
+        self._step_s = self._step * interval_ms / 1000
         self._missed_max = missed_max
         self._on_silence = on_silence
-        self._firings = 0
+        self._intervals = 0
+        self._has_ticked = False
+        """Since the last firing."""
         self._timer: asyncio.TimerHandle | None = None
         self._disk_check: Callable[[], object] | None = None
         self.intervals_without_tick = 0
+        """Whole steps of the watchdog in which there was none."""
         self.tick_intervals = TickIntervals(interval_ms)
 
     def start(self) -> None:
         """Begin to watch; the disk is looked at straight away."""
         if self._disk_check is not None:
             self._disk_check()
-        self._timer = self._loop.call_later(self._interval, self._fire)
+        self._timer = self._loop.call_later(self._step_s, self._fire)
 
     def stop(self) -> None:
         """End watching."""
@@ -88,6 +95,7 @@ class Watchdog:
 
     def ticked(self) -> None:
         """Note a tick."""
+        self._has_ticked = True
         self.intervals_without_tick = 0
         self.tick_intervals.ticked()
 
@@ -100,14 +108,15 @@ class Watchdog:
         return disk
 
     def _fire(self) -> None:
-        self.intervals_without_tick += 1
+        self.intervals_without_tick += 0 if self._has_ticked else self._step
+        self._has_ticked = False
         if self.intervals_without_tick > self._missed_max:
             self._on_silence(RuntimeError(f"no tick for {self._missed_max} intervals"))
             return
-        self._firings += 1
-        if self._disk_check is not None and self._firings % DISK_CHECK_INTERVALS == 0:
+        self._intervals += self._step
+        if self._disk_check is not None and self._intervals % DISK_CHECK_INTERVALS == 0:
             self._disk_check()
-        self._timer = self._loop.call_later(self._interval, self._fire)
+        self._timer = self._loop.call_later(self._step_s, self._fire)
 
 
 class DiskSpace:

@@ -8,6 +8,7 @@ from celery.beat import Scheduler
 from celery.worker import WorkController
 from msgspec.structs import replace
 
+import queuesite.celery
 from queuesite.celery import (
     BEAT_INTERVAL_MAX_S,
     EmbeddedCelery,
@@ -104,7 +105,7 @@ def test_a_task_that_fails_is_logged_and_the_schedule_goes_on(role, caplog):
 )
 def test_a_thread_that_ends_by_itself_is_a_failure_and_logged(role, thread, monkeypatch, caplog):
     running = threading.Event()
-    dying = {"beat": (Scheduler, "tick"), "worker": (WorkController, "start")}[thread]
+    dying = {"beat": (TickScheduler, "tick"), "worker": (WorkController, "start")}[thread]
     works = getattr(*dying)
 
     def die(*args, **kwargs):
@@ -212,7 +213,47 @@ def test_only_a_manager_uses_a_message_broker_and_a_worker(role, url):
 
 
 def test_the_scheduler_overrides_what_costs_in_every_tick_and_nothing_else():
-    own = {name for name in vars(TickScheduler) if not name.startswith("__")}
-    assert own == {"adjust", "apply_async", "calls_tasks", "schedules_equal"}
-    assert TickScheduler.adjust(None, 0.04) == 0.04
+    own = {name for name in vars(TickScheduler) if not name.startswith("_")}
+    assert own == {"apply_async", "calls_tasks", "tick"}
     assert issubclass(TickScheduler, Scheduler)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """Return what the scheduler's clock shows, in a list of one."""
+    shown = [1_000.0]
+    monkeypatch.setattr(queuesite.celery, "monotonic", lambda: shown[0])
+    return shown
+
+
+def test_each_task_is_done_after_its_interval_and_none_catches_up(clock):
+    done: list[tuple[float, str]] = []
+    seconds = {"often": 0.05, "rare": 0.2}
+    schedule = {name: {"task": name, "schedule": interval} for name, interval in seconds.items()}
+    app = make_app(BROKER, CONFIG, schedule)
+
+    @app.task(name="often", shared=False, lazy=False)
+    def often():
+        done.append((clock[0], "often"))
+
+    @app.task(name="rare", shared=False, lazy=False)
+    def rare():
+        done.append((clock[0], "rare"))
+
+    scheduler = TickScheduler(app)
+    assert scheduler.tick() == pytest.approx(0.05)
+    assert done == []
+    clock[0] = 1_000.17  # late by more than two intervals
+    assert scheduler.tick() == 0
+    assert scheduler.tick() == pytest.approx(0.03)  # until the rare one is due
+    clock[0] = 1_000.23
+    for _ in range(2):
+        assert scheduler.tick() == 0
+    assert scheduler.tick() == pytest.approx(0.05)
+    assert done == [(1_000.17, "often"), (1_000.23, "rare"), (1_000.23, "often")]
+
+
+def test_beat_sleeps_no_longer_than_it_may(clock):
+    hourly = {TICK: {"task": TICK, "schedule": 3_600.0}}
+    assert TickScheduler(make_app(TEST, CONFIG, hourly)).tick() == BEAT_INTERVAL_MAX_S
+    assert TickScheduler(make_app(TEST, CONFIG, {})).tick() == BEAT_INTERVAL_MAX_S

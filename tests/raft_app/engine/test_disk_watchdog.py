@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from raft_app.engine.disk import DISK_CHECK_INTERVALS, DiskSpace, Watchdog
+from raft_app.engine.disk import LOOKS, DiskSpace, Watchdog
 
 
 class StoppedLoop:
@@ -12,9 +12,10 @@ class StoppedLoop:
 
     def __init__(self) -> None:
         self.callback = None
+        self.delay_s = 0.0
 
-    def call_later(self, delay, callback):
-        self.callback = callback
+    def call_later(self, delay_s, callback):
+        self.callback, self.delay_s = callback, delay_s
         return self
 
     def cancel(self) -> None:
@@ -49,6 +50,19 @@ def test_ticks_keep_it_quiet():
     assert told == []
 
 
+def test_it_wakes_the_loop_a_few_times_only_in_the_time_that_ticks_may_stay_away():
+    loop, watchdog, told = make(missed_max=20)
+    assert loop.delay_s == 20 * 0.050 / LOOKS
+    watchdog.ticked()
+    loop.fire()
+    for missed in (5, 10, 15, 20):
+        loop.fire()
+        assert watchdog.intervals_without_tick == missed
+    assert told == []
+    loop.fire()
+    assert len(told) == 1
+
+
 def test_silence_is_told_once():
     loop, _, told = make()
     for _ in range(4):
@@ -64,6 +78,8 @@ def test_paused_process_is_not_silence():
     watchdog.ticked()
     loop.fire()
     assert told == []
+    assert watchdog.intervals_without_tick == 0
+    loop.fire()
     assert watchdog.intervals_without_tick == 1
 
 
@@ -77,12 +93,12 @@ def test_free_space_is_looked_at_now_and_then():
     loop, watchdog, _ = make(missed_max=1_000)
     free = [100]
     disk = watchdog.watch_disk(DirectExecutor(), lambda: free[0], 50)
-    for _ in range(DISK_CHECK_INTERVALS):
+    for _ in range(LOOKS):
         loop.fire()
     assert not disk.full
     assert disk.free_bytes == 100
     free[0] = 49
-    for _ in range(DISK_CHECK_INTERVALS):
+    for _ in range(LOOKS):
         loop.fire()
     assert disk.full
 
@@ -107,7 +123,7 @@ def test_a_look_that_fails_keeps_what_was_last_seen_and_says_so_once(caplog):
     with ThreadPoolExecutor(1) as executor:
         disk = watchdog.watch_disk(executor, free_bytes, 20)
         watchdog.start()
-        for _ in range(2 * DISK_CHECK_INTERVALS):
+        for _ in range(2 * LOOKS):
             loop.fire()
     assert (disk.full, disk.free_bytes) == (True, 10)
     [failed] = [record for record in caplog.records if record.exc_info]
