@@ -14,7 +14,7 @@ from tests.bound import Bound
 from tests.together import CLUSTER, MEASURED, SHARING, WHOLE, group_of, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from tests.cluster.kept import Kept
     from tests.cluster.processes import Cluster
@@ -43,6 +43,16 @@ def _rank(item: pytest.Item) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Hold each test to an end."""
     config.pluginmanager.register(Bound())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Search for no garbage while thousands of tests are collected, which are none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import gc
 import graphlib
 import importlib
 import keyword
@@ -12,11 +13,15 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grimp
 import pytest
 
 from tools import blocking_fronts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("queuesite", "manager_app", "broker_app", "raft_app", "http_base", "myqueue")
@@ -70,6 +75,15 @@ def python_files(*folders: str) -> list[Path]:
         for path in tracked()
         if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders
     ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_of_these_tests_alone() -> Iterator[None]:
+    """Search no tree for garbage, here or after the last test: all have millions of nodes."""
+    gc.disable()
+    yield
+    tree_of.cache_clear()
+    gc.enable()
 
 
 @cache

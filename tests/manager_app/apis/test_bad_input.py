@@ -163,7 +163,9 @@ async def test_wrong_values_are_refused_by_every_call_that_knows_the_field(busy_
                     call.pop("message", None)
                 if big(call):
                     continue
-                await refused(busy_site, method, target, body=encoded(call))
+                fields = await refused(busy_site, method, target, body=encoded(call))
+                if f"unknown field `{field}`" in fields["message"]:
+                    break  # no other value makes it known
     await busy_site.produce(1, "the next good call works")
     await busy_site.post("/topics", {"topic": "fresh"}, status=201)
     await busy_site.twins.reported()
