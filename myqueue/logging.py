@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,8 @@ class QueueHandler(logging.Handler):
         self._waiting: deque[Record] = deque()
         self._waiting_bytes = 0
         self._logged = self._finished = 0
-        self._running = self._ended = False
+        self._ended = False
+        self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record; never waits, never raises."""
@@ -150,11 +152,12 @@ class QueueHandler(logging.Handler):
             self._waiting.append(message)
             self._waiting_bytes += size_bytes
             self._logged += 1
-            if not self._running:
+            if self._thread is None:
                 # No thread is to be had now: the record waits, and the next one tries again.
                 with suppress(RuntimeError):
-                    threading.Thread(target=self._run, name="myqueue-logging", daemon=True).start()
-                    self._running = True
+                    thread = threading.Thread(target=self._run, name="myqueue-logging", daemon=True)
+                    thread.start()
+                    self._thread = thread
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -164,10 +167,12 @@ class QueueHandler(logging.Handler):
             self._changed.wait_for(lambda: self._finished >= logged, self._flush_timeout_s)
 
     def close(self) -> None:
-        """Deliver what waits, at most for `flush_timeout_s`; the rest is dropped and counted.
+        """Deliver what waits and close the producer, both at most for `flush_timeout_s`.
 
-        The number of the rest goes to stderr, too: at the end of a program nobody else tells it.
+        The rest is dropped and counted. Its number goes to stderr, too: at the end of a program
+        nobody else tells it.
         """
+        ends_s = time.monotonic() + self._flush_timeout_s
         self.flush()
         with self._changed:
             if not self._ended:
@@ -180,6 +185,8 @@ class QueueHandler(logging.Handler):
                 self._finished = self._logged
                 self._waiting.clear()
                 self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(max(0.0, ends_s - time.monotonic()))
         super().close()
 
     def _run(self) -> None:

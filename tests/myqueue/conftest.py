@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from myqueue.consumer.consumer import Consumer
 from myqueue.producer.producer import Producer
 from myqueue.testing.queue import InMemoryQueue
 from myqueue.transport import lifetime
+from myqueue.transport.heartbeats import HEARTBEATS
 from myqueue.worker.worker import Worker
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.fake_clock import FakeClock
@@ -69,6 +71,21 @@ class World:
 
     def client(self, config: ClientConfig | None = None) -> Client:
         return Client(self.twin.manager, **self._options(config))
+
+
+def beating() -> set[int]:
+    """Return who has its heartbeats sent."""
+    return {id(client) for client in HEARTBEATS._clients}
+
+
+@pytest.fixture(autouse=True)
+def nobody_beats_on() -> Iterator[None]:
+    """Let no test leave a client open: its heartbeats would go on and disturb other tests."""
+    before = beating()
+    yield
+    if beating() - before:
+        gc.collect()  # One that was dropped without `close` stops when it is collected.
+    assert beating() <= before, "a client was left open"
 
 
 @pytest.fixture

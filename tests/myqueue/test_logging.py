@@ -108,6 +108,21 @@ def test_without_a_manager_nothing_waits_and_the_rest_is_counted(logger: logging
     assert time.monotonic() - started < 30
 
 
+def test_a_closed_handler_has_closed_its_producer(queue: InMemoryQueue) -> None:
+    handler = QueueHandler("logs", queue.address, flush_timeout_s=30)
+    made, make = [], handler._make_producer
+
+    def make_producer() -> Producer:
+        made.append(make())
+        return made[0]
+
+    handler._make_producer = make_producer
+    handler.handle(logging.makeLogRecord({"name": "program", "msg": "x"}))
+    handler.close()
+    (producer,) = made
+    assert producer._core.session.closed
+
+
 def test_what_is_logged_before_there_is_a_manager_arrives(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +188,7 @@ def test_the_child_of_a_fork_starts_its_own_thread(
 ) -> None:
     handler = add(logger, QueueHandler("logs", queue.address))
     logger.info("parent")
-    handler.close()  # A child has no thread; left in this process, the parent's would beat on.
+    handler.close()  # A child has no thread of its parent.
     handler.restart_after_fork()
     logger.info("child")
     handler.flush()
