@@ -142,12 +142,14 @@ class GroupOffsetMoves:
             NoLeader: a partition does not say where the group is; nothing was moved.
         """
         chosen = topic.chosen(reset.partitions)
+        asked = _Asked(group, topic, reset, deadline_of(reset.timeout_ms))
         stored = await self._groups.known(group)
-        said = await self._offsets.ask(group, [topic.name])
+        said = await self._offsets.ask(
+            group, [topic.name], asks_silent=True, deadline_s=asked.deadline_s
+        )
         heard = [one for one in said.values() if isinstance(one, GroupOffset)]
         if stored is None and not heard:
             raise GroupNotFound(f"there is no consumer group {group!r}", field="group")
-        asked = _Asked(group, topic, reset, deadline_of(reset.timeout_ms))
         plan = await self._plan(
             asked, {one: said.get(_place(one), Unsaid.NO_ANSWER) for one in chosen}
         )

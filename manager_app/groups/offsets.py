@@ -72,6 +72,7 @@ class GroupOffsetCalls:
         *,
         age: bool = False,
         asks_silent: bool = False,
+        deadline_s: float | None = None,
     ) -> dict[TopicPartition, GroupOffset | Unsaid]:
         """Ask for the committed offset, lag and generation of a group in each partition.
 
@@ -80,12 +81,17 @@ class GroupOffsetCalls:
             topics: names of topics; unknown ones are left out. None: all.
             age: ask for the age of the oldest message left, too.
             asks_silent: wait for brokers that have not answered for a while, too.
+            deadline_s: loop time until which to wait; None: `ASK_LIMIT_S` from now.
 
         Returns:
             The answer of each partition's leader, or why there is none.
         """
         return await self.ask_partitions(
-            group, self.partitions(topics), age=age, asks_silent=asks_silent
+            group,
+            self.partitions(topics),
+            age=age,
+            asks_silent=asks_silent,
+            deadline_s=deadline_s,
         )
 
     async def ask_partitions(
@@ -95,15 +101,23 @@ class GroupOffsetCalls:
         *,
         age: bool = False,
         asks_silent: bool = False,
+        deadline_s: float | None = None,
     ) -> dict[TopicPartition, GroupOffset | Unsaid]:
         """Ask some partitions as `ask` does."""
         found: dict[TopicPartition, GroupOffset | Unsaid] = {
             TopicPartition(one.topic, one.index): Unsaid.NO_ANSWER for one in partitions
         }
 
+        timeout_ms = ASK_TIMEOUT_MS if deadline_s is None else MAX_TIMEOUT_MS
+
         async def ask(one: PartitionMetadata) -> None:
             where = TopicPartition(one.topic, one.index)
-            call = replace(_offsets_call(one, group, age=age), asks_silent=asks_silent)
+            call = replace(
+                _offsets_call(one, group, age=age),
+                timeout_ms=timeout_ms,
+                deadline_s=deadline_s,
+                asks_silent=asks_silent,
+            )
             try:
                 found[where] = await self._calls.call(call, GroupOffset)
             except GroupNotFound:
@@ -112,7 +126,8 @@ class GroupOffsetCalls:
                 logger.info("%s does not tell the offset of group %s: %s", one, group, error)
 
         try:
-            async with asyncio.timeout(ASK_LIMIT_S):
+            ends_s = asyncio.get_running_loop().time() + ASK_LIMIT_S
+            async with asyncio.timeout_at(ends_s if deadline_s is None else deadline_s):
                 await gather_bounded((ask(one) for one in partitions), PARTITIONS_AT_ONCE)
         except TimeoutError:
             logger.info("not all partitions told the offset of group %s in time", group)

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from msgspec import structs
 
 from http_base.access import Role
+from manager_app.groups import offsets
 from manager_app.models import Event
 from manager_app.services.access import token_create
 from myqueue.contract.errors import DiskFull, Internal, Overloaded
@@ -148,9 +149,19 @@ async def test_a_partition_that_refuses_is_told_and_the_others_are_moved(busy):
 
 async def test_a_partition_without_an_answer_moves_nothing(busy):
     busy.twins.by_id(busy.twins.group("logs", 0).leader).offsets.silent.add("/offsets")
-    refused = await reset(busy, to="earliest", status=503)
+    refused = await reset(busy, to="earliest", timeout_ms=200, status=503)
     assert (refused["code"], "outcome" in refused) == ("NO_LEADER", False)
     assert committed(busy) == [3, 0, 9, 0]
+
+
+async def test_brokers_that_answer_late_or_were_silent_are_waited_for(busy, monkeypatch):
+    monkeypatch.setattr(offsets, "ASK_LIMIT_S", 0.0)
+    monkeypatch.setattr(offsets, "ASK_TIMEOUT_MS", 0)
+    busy.silence(*busy.twins.brokers)
+    await reset(busy, to="earliest", dry_run=True)
+    busy.silence(*busy.twins.brokers)
+    await reset(busy, to="earliest")
+    assert committed(busy) == [0, 0, 0, 0]
 
 
 async def test_a_group_may_be_moved_in_a_topic_that_it_has_not_read(busy):
