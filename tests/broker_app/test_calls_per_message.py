@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,9 @@ BROKERS = (1, 2, 3)
 QUIET_MS = 600_000
 """Nothing happens by itself so soon."""
 ROOT = Path(__file__).resolve().parents[2]
+
+STOP_S = 30.0
+"""For the thread of a broker, whose event loop takes no exception that a timeout raises."""
 
 RAFT = RaftConfig(quiesce_after_ticks=20)
 SLEEP_CALLS_MAX = 40
@@ -126,7 +130,7 @@ class Broker:
 
     def start(self) -> None:
         """Start the thread, then the engine in it."""
-        self.thread = threading.Thread(target=self.loop.run_forever, name=self.name)
+        self.thread = threading.Thread(target=self.loop.run_forever, name=self.name, daemon=True)
         self.thread.start()
         self.run(self._start())
 
@@ -159,11 +163,13 @@ class Broker:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def stop(self) -> None:
-        """End the engine, then the thread."""
-        self.run(self.engine.stop())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+        """End the engine, then the thread, also when the engine does not end."""
+        try:
+            self.run(self.engine.stop())
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join(STOP_S)
+            self.loop.close()
 
 
 class Partition:
@@ -274,16 +280,13 @@ def part_of(place: str) -> str | None:
 @pytest.fixture
 def partition(tmp_path: Path, settings: Any, django_db_blocker: Any) -> Iterator[Partition]:
     settings.ROOT_URLCONF = "queuesite.urls_broker"
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), ExitStack() as started:
         brokers = [Broker(broker_id, tmp_path / str(broker_id)) for broker_id in BROKERS]
         for broker in brokers:
             broker.start()
-        try:
-            yield _led(brokers)
-        finally:
-            runtimes.install(None)
-            for broker in brokers:
-                broker.stop()
+            started.callback(broker.stop)
+        started.callback(runtimes.install, None)
+        yield _led(brokers)
 
 
 def _led(brokers: list[Broker]) -> Partition:

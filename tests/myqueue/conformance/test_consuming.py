@@ -163,11 +163,14 @@ async def test_iteration_ends_when_the_consumer_is_closed(
         await consumer.close()
 
     closed = later(0, close_while_it_waits)
-    if style.is_async:
-        async for message in consumer:
-            hand(message)
-    else:
-        await asyncio.to_thread(lambda: [hand(message) for message in consumer.client])
+    try:
+        if style.is_async:
+            async for message in consumer:
+                hand(message)
+        else:
+            await asyncio.to_thread(lambda: [hand(message) for message in consumer.client])
+    finally:
+        await consumer.close()  # A thread that reads on would keep the loop from closing.
     await closed()
     assert found == ["0:0"]
     with pytest.raises(ClientClosed):
