@@ -15,8 +15,10 @@ from raft_app.core.types import NO_REPLICA
 if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
-WAIT_MS = 100
-"""Longest wait; a hand-over takes a few round trips, an election after a crash may take longer."""
+HAND_OVER_MS = 1_000
+"""Longest wait at a leader: about as long as it waits itself for whom it hands over to."""
+ELECTION_MS = 100
+"""Longest wait where nobody is known to lead: others may know more."""
 
 
 def is_between_leaders(replica: Replica) -> bool:
@@ -42,7 +44,9 @@ class Succession:
         """By group id."""
 
     async def wait(self, replica: Replica, timeout_ms: int) -> int:
-        """Return when it is known who leads, after `WAIT_MS` or `timeout_ms` at the latest.
+        """Return when it is known who leads, after `timeout_ms` at the latest.
+
+        A leader is waited for up to `HAND_OVER_MS`, an election up to `ELECTION_MS`.
 
         Returns:
             How long that was, in milliseconds.
@@ -51,8 +55,9 @@ class Succession:
         began_s, group_id = loop.time(), replica.group_id
         known: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(group_id, []).append(known)
+        longest_ms = HAND_OVER_MS if replica.node.is_leader else ELECTION_MS
         try:
-            await asyncio.wait((known,), timeout=min(WAIT_MS, timeout_ms) / 1000)
+            await asyncio.wait((known,), timeout=min(longest_ms, timeout_ms) / 1000)
         finally:
             waiting = self._waiting.get(group_id, [])
             if known in waiting:

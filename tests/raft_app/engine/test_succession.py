@@ -28,6 +28,11 @@ async def cluster() -> AsyncIterator[EngineCluster]:
     await cluster.stop_all()
 
 
+def wait_at_most(monkeypatch, milliseconds: int) -> None:
+    for limit in ("HAND_OVER_MS", "ELECTION_MS"):
+        monkeypatch.setattr(succession, limit, milliseconds)
+
+
 def replica(group_id: int = 1, *, between: bool = True):
     node = SimpleNamespace(is_leader=False)
     return SimpleNamespace(
@@ -38,7 +43,7 @@ def replica(group_id: int = 1, *, between: bool = True):
 async def test_a_request_during_a_hand_over_is_told_the_new_leader_which_takes_it(
     cluster, monkeypatch
 ):
-    monkeypatch.setattr(succession, "WAIT_MS", PATIENCE_MS)
+    wait_at_most(monkeypatch, PATIENCE_MS)
     first, second = cluster.engines[1], cluster.engines[2]
     handing = asyncio.create_task(first.transfer_leadership(1, 2, timeout_ms=PATIENCE_MS))
     await cluster_until(lambda: is_between_leaders(first.replicas[1]))
@@ -50,7 +55,7 @@ async def test_a_request_during_a_hand_over_is_told_the_new_leader_which_takes_i
 
 
 async def test_a_new_leader_keeps_what_comes_before_it_serves(cluster, monkeypatch):
-    monkeypatch.setattr(succession, "WAIT_MS", PATIENCE_MS)
+    wait_at_most(monkeypatch, PATIENCE_MS)
     second = cluster.engines[2]
     early: list[asyncio.Task[int]] = []
 
@@ -67,7 +72,7 @@ async def test_a_new_leader_keeps_what_comes_before_it_serves(cluster, monkeypat
 async def test_a_request_is_refused_when_a_hand_over_takes_long_and_taken_once_it_is_given_up(
     cluster, monkeypatch
 ):
-    monkeypatch.setattr(succession, "WAIT_MS", 1)
+    wait_at_most(monkeypatch, 1)
     await cluster.stop(2)
     first = cluster.engines[1]
     replica = first.replicas[1]
@@ -79,7 +84,7 @@ async def test_a_request_is_refused_when_a_hand_over_takes_long_and_taken_once_i
 
 
 async def test_without_a_leader_a_request_is_refused_after_a_while(cluster, monkeypatch):
-    monkeypatch.setattr(succession, "WAIT_MS", 1)
+    wait_at_most(monkeypatch, 1)
     for other in (2, 3):
         await cluster.stop(other)
     first = cluster.engines[1]
@@ -89,13 +94,22 @@ async def test_without_a_leader_a_request_is_refused_after_a_while(cluster, monk
 
 
 async def test_the_time_of_a_wait_is_taken_from_that_of_the_request(monkeypatch):
-    monkeypatch.setattr(succession, "WAIT_MS", PATIENCE_MS)
+    wait_at_most(monkeypatch, PATIENCE_MS)
     waited_ms = await Succession().wait(replica(), timeout_ms=20)
     assert waited_ms >= 19  # a clock may end a millisecond early
 
 
+async def test_a_leader_that_hands_over_is_waited_for_longer_than_an_election(monkeypatch):
+    monkeypatch.setattr(succession, "HAND_OVER_MS", PATIENCE_MS)
+    monkeypatch.setattr(succession, "ELECTION_MS", 1)
+    leading = replica()
+    leading.node.is_leader, leading.node.serves = True, False
+    assert await Succession().wait(leading, timeout_ms=50) >= 49
+    assert await Succession().wait(replica(), timeout_ms=PATIENCE_MS) < PATIENCE_MS
+
+
 async def test_all_who_wait_for_a_group_go_on_at_once_in_their_order(monkeypatch):
-    monkeypatch.setattr(succession, "WAIT_MS", PATIENCE_MS)
+    wait_at_most(monkeypatch, PATIENCE_MS)
     waiting, order = Succession(), []
 
     async def wait(number: int) -> None:
