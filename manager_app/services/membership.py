@@ -10,7 +10,7 @@ from manager_app.placement.repair_rules import MemberRole
 from manager_app.row_updates import rows_update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -45,52 +45,47 @@ def memberships_take(told: Iterable[ToldMembership]) -> int:
     by_group = {one.group_id: one for one in told}
     if not by_group:
         return 0
-    partitions = Partition.objects.filter(group_id__in=list(by_group)).only(
-        "term", "leader_id", "membership_term", "strangers"
+    partitions = Partition.objects.filter(group_id__in=list(by_group)).values_list(
+        *("group_id", "leader_id", "term", "membership_term", "strangers")
     )
-    current = [
-        partition
-        for partition in partitions
-        if (by_group[partition.group_id].term, by_group[partition.group_id].leader)
-        == (partition.term, partition.leader_id)
-    ]
-    replicas = Replica.objects.filter(partition__in=[row.group_id for row in current]).only(
-        "partition_id", "membership", "suspicion"
+    current = {
+        group_id: (membership_term, strangers)
+        for group_id, leader_id, term, membership_term, strangers in partitions
+        if (by_group[group_id].leader, by_group[group_id].term) == (leader_id, term)
+    }
+    rows = Replica.objects.filter(partition__in=list(current)).values_list(
+        *("replica_id", "partition_id", "membership", "suspicion")
     )
-    rows: dict[int, list[Replica]] = {row.group_id: [] for row in current}
-    for replica in replicas:
-        rows[replica.partition_id].append(replica)
-    changed = [
-        replica
-        for partition in current
-        for replica in rows[partition.group_id]
-        if _take_replica(replica, by_group[partition.group_id])
-    ]
+    known: dict[int, set[int]] = {group_id: set() for group_id in current}
+    changed = []
+    for replica_id, group_id, *before in rows:
+        told_of = by_group[group_id]
+        known[group_id].add(replica_id)
+        after = [told_of.of(replica_id), before[1] or _suspicion(replica_id, told_of)]
+        if after != before:
+            changed.append(
+                Replica(
+                    replica_id=replica_id,
+                    partition_id=group_id,
+                    membership=after[0],
+                    suspicion=after[1],
+                )
+            )
     rows_update(changed, ["membership", "suspicion"])
-    moved = [
-        partition
-        for partition in current
-        if _take_partition(partition, by_group[partition.group_id], rows[partition.group_id])
-    ]
+    moved = []
+    for group_id, stored in current.items():
+        told_of = by_group[group_id]
+        strangers = len((told_of.voters | told_of.learners) - known[group_id])
+        if stored != (told_of.term, strangers):
+            moved.append(
+                Partition(group_id=group_id, membership_term=told_of.term, strangers=strangers)
+            )
     rows_update(moved, ["membership_term", "strangers"])
     return len({replica.partition_id for replica in changed} | {row.group_id for row in moved})
 
 
-def _take_replica(replica: Replica, told: ToldMembership) -> bool:
-    before = (replica.membership, replica.suspicion)
-    replica.membership = told.of(replica.replica_id)
-    if replica.replica_id in told.suspects and not replica.suspicion:
-        replica.suspicion = (
-            f"the leader on broker {told.leader} says that it lost what it had acknowledged"
-        )
-    return before != (replica.membership, replica.suspicion)
-
-
-def _take_partition(
-    partition: Partition, told: ToldMembership, replicas: Sequence[Replica]
-) -> bool:
-    before = (partition.membership_term, partition.strangers)
-    known = {replica.replica_id for replica in replicas}
-    partition.membership_term = told.term
-    partition.strangers = len((told.voters | told.learners) - known)
-    return before != (partition.membership_term, partition.strangers)
+def _suspicion(replica_id: int, told: ToldMembership) -> str:
+    """Return why a replica is suspected; empty where its leader does not."""
+    if replica_id not in told.suspects:
+        return ""
+    return f"the leader on broker {told.leader} says that it lost what it had acknowledged"

@@ -9,7 +9,7 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -51,20 +51,29 @@ PLACES_MAX = 100
 """Partitions whose names are looked up for the event of one report."""
 _LOST = (ReplicaState.FAULTY, ReplicaState.MISSING)
 _REPORTED_ONCE = (ReplicaState.RUNNING, ReplicaState.FAULTY)
-_REPLICA_FIELDS = [
-    "state",
-    "role",
-    "log_start_offset",
-    "high_watermark",
-    "last_index",
-    "size_bytes",
-    "kept_term",
-    "kept_index",
-    "kept_entry_term",
-    "kept_offset",
-    "fault",
-    "reported_at",
-]
+
+
+class _StoredReplica(NamedTuple):
+    """What is stored of a replica; reports of thousands are compared with it, not with models."""
+
+    replica_id: int
+    partition_id: int
+    leaving: bool
+    state: str
+    role: str
+    log_start_offset: int
+    high_watermark: int
+    last_index: int
+    size_bytes: int
+    kept_term: int
+    kept_index: int
+    kept_entry_term: int
+    kept_offset: int
+    fault: str
+
+
+_REPLICA_FIELDS = [*_StoredReplica._fields[3:], "reported_at"]
+"""What reports change."""
 
 
 @dataclass(frozen=True)
@@ -267,28 +276,24 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
         broker_moved=moved,
     )
     reported = {replica.replica_id: replica for replica in report.replicas}
-    rows = broker.replicas.only("broker_id", "partition_id", "leaving", *_REPLICA_FIELDS[:-1])
+    rows = broker.replicas.values_list(*_StoredReplica._fields)
     gone = set(report.gone)
     if not report.full:
         rows = rows.filter(Q(replica_id__in=list(reported)) | Q(partition_id__in=gone))
-    for row in rows:
-        before = row.state
+    for row in map(_StoredReplica._make, rows):
+        after = row
         said = reported.get(row.replica_id)
         if said is not None and said.group_id == row.partition_id:
             if _has_less(row, said):
                 changes.remembered.append(_remember(broker, row, said))
-            if _take_replica(row, said, now):
-                changes.replicas.append(row)
-        elif (report.full or row.partition_id in gone) and (
-            row.leaving or row.state in _REPORTED_ONCE
-        ):
-            if not row.leaving:
-                logger.error("broker %d no longer reports %s", broker.broker_id, row)
-            row.state, row.reported_at = ReplicaState.MISSING, now
-            changes.replicas.append(row)
-        if (row.state in _LOST) > (before in _LOST):
+            after = _taken(row, said)
+        elif report.full or row.partition_id in gone:
+            after = _unreported(broker, row)
+        if after != row:
+            changes.replicas.append(Replica(**after._asdict(), reported_at=now))
+        if (after.state in _LOST) > (row.state in _LOST):
             changes.lost.append(row.partition_id)
-        changes.healed += (row.state in _LOST) < (before in _LOST)
+        changes.healed += (after.state in _LOST) < (row.state in _LOST)
     moved_leaders = _moved_leaders(broker, report)
     changes.leaders = [(group_id, leadership) for group_id, leadership, _ in moved_leaders]
     changes.led_topics = {topic_id for _, _, topic_id in moved_leaders}
@@ -319,7 +324,7 @@ def _events(broker: Broker, changes: _Changes, *, is_new: bool) -> list[Event]:
     )
 
 
-def _has_less(row: Replica, said: ReplicaReport) -> bool:
+def _has_less(row: _StoredReplica, said: ReplicaReport) -> bool:
     """Tell whether a replica lost, and does not know it yet, what it once reported to have."""
     if said.faulty or said.installing or not said.kept_term:
         return False
@@ -327,7 +332,7 @@ def _has_less(row: Replica, said: ReplicaReport) -> bool:
     return found.lacks(Kept(row.kept_term, row.kept_index, row.kept_entry_term))
 
 
-def _remember(broker: Broker, row: Replica, said: ReplicaReport) -> RememberedReplica:
+def _remember(broker: Broker, row: _StoredReplica, said: ReplicaReport) -> RememberedReplica:
     logger.error(
         "broker %d has %s/%d only up to index %d in term %d, and had reported index %d in term %d:"
         " it was restored from an older copy, and is refilled by its peers; where too few have"
@@ -344,22 +349,36 @@ def _remember(broker: Broker, row: Replica, said: ReplicaReport) -> RememberedRe
     )
 
 
-def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
-    """Copy a report into the replica's row; return whether anything but the time changed."""
-    before = [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
-    row.state = ReplicaState.FAULTY if said.faulty else ReplicaState.RUNNING
-    row.role = said.role[:_ROLE_LENGTH_MAX]
-    row.log_start_offset = said.log_start_offset
-    row.high_watermark = said.high_watermark
-    row.last_index = said.last_index
-    row.size_bytes = said.size_bytes
-    row.kept_term = max(row.kept_term, said.kept_term)
-    row.kept_index = max(row.kept_index, said.kept_index)
-    row.kept_entry_term = max(row.kept_entry_term, said.kept_entry_term)
-    row.kept_offset = max(row.kept_offset, said.high_watermark)
-    row.fault = said.faulty[:255].replace("\0", "")
-    row.reported_at = now
-    return before != [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
+def _unreported(broker: Broker, row: _StoredReplica) -> _StoredReplica:
+    """Return a replica's row as it is after a report in which it is missing."""
+    if not row.leaving and row.state not in _REPORTED_ONCE:
+        return row
+    if not row.leaving:
+        logger.error(
+            "broker %d no longer reports replica %d of group %d",
+            *(broker.broker_id, row.replica_id, row.partition_id),
+        )
+    return row._replace(state=ReplicaState.MISSING)
+
+
+def _taken(row: _StoredReplica, said: ReplicaReport) -> _StoredReplica:
+    """Return a replica's row as it is after a report."""
+    return _StoredReplica(
+        row.replica_id,
+        row.partition_id,
+        row.leaving,
+        state=ReplicaState.FAULTY if said.faulty else ReplicaState.RUNNING,
+        role=said.role[:_ROLE_LENGTH_MAX],
+        log_start_offset=said.log_start_offset,
+        high_watermark=said.high_watermark,
+        last_index=said.last_index,
+        size_bytes=said.size_bytes,
+        kept_term=max(row.kept_term, said.kept_term),
+        kept_index=max(row.kept_index, said.kept_index),
+        kept_entry_term=max(row.kept_entry_term, said.kept_entry_term),
+        kept_offset=max(row.kept_offset, said.high_watermark),
+        fault=said.faulty[:255].replace("\0", ""),
+    )
 
 
 def _told(broker: Broker, said: ReplicaReport) -> ToldMembership:

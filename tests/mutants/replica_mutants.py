@@ -48,8 +48,8 @@ REPLICA_MUTANTS = (
         name="older-copy-not-told",
         fault="A manager forgets how far a replica was as soon as it reports less",
         path="manager_app/services/report.py",
-        old="    row.kept_index = max(row.kept_index, said.kept_index)\n",
-        new="    row.kept_index = said.kept_index\n",
+        old="        kept_index=max(row.kept_index, said.kept_index),\n",
+        new="        kept_index=said.kept_index,\n",
         test="tests/manager_app/services/test_report.py"
         "::test_a_replica_that_comes_back_with_less_than_it_reported_is_told_so",
     ),
