@@ -75,9 +75,9 @@ READS: dict[str, tuple[Callable[[], object], int]] = {
     "groups": (lambda: selectors.groups_with_counts(GroupsQuery(topic="t0")), 1),
     "a topic": (lambda: selectors.topic_partitions(selectors.topic_get("t0")), 2),
     "a partition": (lambda: selectors.partition_get("t0", 3), 4),
-    "loads of brokers": (selectors.broker_loads, 1),
+    "loads of brokers": (selectors.broker_loads, 2),
     "leaders and who may lead": (selectors.led_partitions, 2),
     "what is to be repaired": (lambda: partitions_to_heal().count(), 1),
-    "plan of moves": (plan_balance, 4),
+    "plan of moves": (plan_balance, 5),
 }
 """What a manager reads again and again, and in how many queries, however large the cluster."""
