@@ -37,12 +37,16 @@ from raft_app.storage.workers import StorageThreads
 from raft_app.transport.tcp.transport import TcpTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broker_app.options import BrokerOptions
-    from http_base.cluster import BrokerOrders, BrokerReport
+    from http_base.cluster import BrokerOrders, BrokerReport, ReplicaOrder
     from raft_app.storage.protocol import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 
+ORDERS_AT_ONCE = 100
+"""Orders that are looked at before others have their turn in the loop."""
 HAND_OVER_TIMEOUT_MS = 2_000
 """How long a stopping broker waits for its leaderships to move."""
 _RIGHT_SECRET = "set QUEUE_CLUSTER_SECRET to the one of the cluster"  # noqa: S105 - what to do
@@ -93,6 +97,7 @@ class BrokerProcess:
             self._storage.close()
             raise
         self.engine = self._make_engine()
+        self._unreported = self.engine.watch()
         self._peers = PeerLink(self.engine.peers, self.options.cluster_secret, tls=self.options.tls)
         self.runtime = BrokerRuntime(
             self.engine, self._link, self.options, peers=self._peers, identity=self._identity
@@ -240,12 +245,15 @@ class BrokerProcess:
     # --- reports and orders -----------------------------------------------------------------
 
     def _report(self, full: bool, changed: frozenset[int]) -> BrokerReport:
+        """Return a report of what has changed since the last full one, or of some groups."""
         replicas = self.engine.replicas
-        chosen = (
-            replicas.values() if full else [replicas[one] for one in changed if one in replicas]
-        )
+        gone: list[int] = []
+        if full:
+            changed = frozenset(self._unreported)
+            gone = [group_id for group_id in changed if group_id not in replicas]
+            self._unreported.clear()
         report = make_report(
-            chosen,
+            [replicas[one] for one in changed if one in replicas],
             self._identity,
             self.options,
             epoch=self.runtime.epoch,
@@ -254,7 +262,7 @@ class BrokerProcess:
             disk_free_bytes=self.engine.disk.free_bytes,
             disk_slow=self.engine.slow_disk.is_slow,
         )
-        return structs.replace(report, access_version=self.runtime.access_version)
+        return structs.replace(report, gone=gone, access_version=self.runtime.access_version)
 
     def _learn(self, orders: BrokerOrders) -> None:
         """Take over at once who may do what: orders may take their time."""
@@ -303,10 +311,18 @@ class BrokerProcess:
                 )
             except QueueError as error:
                 refused.append(error)
-        for order in orders.assignment:
+        refused += await self._place(orders.assignment)
+        if refused:
+            raise refused[-1]
+
+    async def _place(self, assignment: Iterable[ReplicaOrder]) -> list[QueueError]:
+        """Make the replicas that should be here; return why some were not made."""
+        refused: list[QueueError] = []
+        for number, order in enumerate(assignment, start=1):
+            if number % ORDERS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 await partition_create(runtime=self.runtime, order=order)
             except QueueError as error:
                 refused.append(error)
-        if refused:
-            raise refused[-1]
+        return refused

@@ -11,6 +11,7 @@ from broker_app.client_origins import ClientOrigins
 from broker_app.decode_cache import DecodeCache
 from broker_app.decoding import Decoding
 from broker_app.elections import Elections
+from broker_app.overview import Overview
 from broker_app.partition.commands import ForgetIdle
 from broker_app.partition.groups_with_dead import GroupsWithDead
 from broker_app.partition.retention_clock import RetentionClock
@@ -59,11 +60,52 @@ class HasLimits(Protocol):
         """What the services hold in memory."""
 
 
+class PlaceIndex:
+    """The replicas of an engine by topic and partition; right after a `refresh`."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Index nothing yet."""
+        self.replicas: dict[tuple[str, int], Replica] = {}
+        self._engine = engine
+        self._changed = engine.watch()
+        self._change_count = -1
+        """The engine's count of replicas that came and went when this was right."""
+        self._places: list[tuple[str, int]] = []
+        """In order; empty when they are to be put in order anew."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether a replica came or went since."""
+        return self._change_count != self._engine.replica_table.change_count
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Topic and index of all, in order."""
+        if not self._places:
+            self._places = sorted(self.replicas)
+        return self._places
+
+    def refresh(self) -> bool:
+        """Take in the replicas that came; index all of them anew when some went, and return that.
+
+        Of two topics of one name, one of them about to be deleted, the newer one counts.
+        """
+        self._change_count = self._engine.replica_table.change_count
+        self._places = []
+        here, changed = self._engine.replicas, dict(self._changed)
+        self._changed.clear()
+        have_gone = any(here.get(one) is not replica for one, replica in changed.items())
+        if have_gone:
+            self.replicas.clear()
+        for group_id, replica in sorted((here if have_gone else changed).items()):
+            place = (replica.spec.topic, replica.spec.partition)
+            if place not in self.replicas or self.replicas[place].group_id < group_id:
+                self.replicas[place] = replica
+        return have_gone
+
+
 class BrokerRuntime:
     """One broker's engine with everything that waits on it; lives in the engine's loop."""
-
-    _places: list[tuple[str, int]]
-    """Of the index, in order; made with it."""
 
     def __init__(
         self,
@@ -112,16 +154,15 @@ class BrokerRuntime:
         self._revoked: dict[str, frozenset[int]] = {}
         self.access: AccessIndex | None = None
         """Who may do what, as a manager said last; None until one did."""
-        self._index: dict[tuple[str, int], Replica] = {}
-        self._indexed_at = -1
-        """The engine's count of changes when the index was made."""
+        self.overview, self._index = Overview(engine.replicas, engine.watch()), PlaceIndex(engine)
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
         self.copying_dead: asyncio.Task[None] | None = None
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
-        self._kept_told: dict[int, Kept] = {}
+        self._kept_told: dict[int, Kept] = {}  # By group id, as it was last reported.
+        self._moved = engine.watch()  # Who may have kept more since; the first waits longest.
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 
@@ -133,9 +174,9 @@ class BrokerRuntime:
         Raises:
             PartitionNotFound: this broker has none.
         """
-        if self._indexed_at != self.engine.replica_table.change_count:
-            self._make_index()
-        replica = self._index.get((topic, partition))
+        if self._index.is_old:
+            self._refresh_index()
+        replica = self._index.replicas.get((topic, partition))
         if replica is None:
             raise PartitionNotFound(
                 f"this broker has no replica of partition {partition} of topic {topic[:260]!r};"
@@ -146,21 +187,15 @@ class BrokerRuntime:
     @property
     def places(self) -> list[tuple[str, int]]:
         """Topic and index of each partition that has a replica here, in order; for reading."""
-        if self._indexed_at != self.engine.replica_table.change_count:
-            self._make_index()
-        return self._places
+        if self._index.is_old:
+            self._refresh_index()
+        return self._index.places
 
-    def _make_index(self) -> None:
-        """Index the replicas by partition; done anew after each replica that came or went."""
-        self._indexed_at = self.engine.replica_table.change_count
-        # Of two topics of one name, one of them about to be deleted, the newer one counts.
-        by_age = sorted(self.engine.replicas.items())
-        self._index = {
-            (replica.spec.topic, replica.spec.partition): replica for _, replica in by_age
-        }
-        self._places = sorted(self._index)
-        self.traffic.forget_others({topic for topic, _ in self._index})
-        self.elections.forget_others(self.engine.replicas)
+    def _refresh_index(self) -> None:
+        """Bring the index up to date; forget what was counted for those that went."""
+        if self._index.refresh():
+            self.traffic.forget_others({topic for topic, _ in self._index.replicas})
+            self.elections.forget_others(self.engine.replicas)
 
     @property
     def epoch(self) -> int:
@@ -255,24 +290,33 @@ class BrokerRuntime:
         """Send a sign of life that says what some replicas have kept since they last said it.
 
         Those that waited longest come first: a manager stores what it is told, for all brokers.
-        `_kept_told` has by group id what each had when it was last reported, the oldest first.
         """
-        told, replicas = self._kept_told, self.engine.replicas
-        waiting = [one for one in replicas if one not in told]
-        waiting += [one for one in told if one in replicas]
-        moved = [one for one in waiting if replicas[one].kept != told.get(one)]
-        for group_id in moved[:SIGN_REPLICAS_MAX]:
-            told.pop(group_id, None)
-            told[group_id] = replicas[group_id].kept
-        self.link.sign(moved[:SIGN_REPLICAS_MAX])
+        moved: list[int] = []
+        for group_id in list(self._moved):
+            if len(moved) == SIGN_REPLICAS_MAX:
+                break
+            if self._note_kept(group_id):
+                moved.append(group_id)
+        self.link.sign(moved)
+
+    def _note_kept(self, group_id: int) -> bool:
+        """Take a replica for told; return whether that says anything new."""
+        self._moved.pop(group_id)
+        replica = self.engine.replicas.get(group_id)
+        if replica is None:
+            self._kept_told.pop(group_id, None)
+            return False
+        before, now = self._kept_told.get(group_id), replica.kept
+        self._kept_told[group_id] = now
+        return before != now
 
     def _heartbeat(self) -> None:
-        self._kept_told = {
-            group_id: replica.kept for group_id, replica in self.engine.replicas.items()
-        }
+        for group_id in list(self._moved):
+            self._note_kept(group_id)
         self.link.heartbeat()
+        self.overview.refresh()
         clock_ms = self.engine.clock_ms()
-        for group_id, replica in self.engine.replicas.items():
+        for group_id, replica in self.overview.filling.items():
             if replica.serves and state_of(replica).wants_tidying(clock_ms):
                 task = spawn("forgetting idle entries", self._forget_idle(group_id))
                 self._tidying.add(task)

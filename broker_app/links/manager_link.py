@@ -201,7 +201,8 @@ class ManagerLink:
         """Report from now on whenever it is asked for.
 
         Args:
-            make_report: makes a report of all replicas, or of those of the given groups.
+            make_report: makes a report of the replicas that have changed since it was last called
+                so, with what is gone, or of those of the given groups.
             take_orders: carries out what one answer says, and may take its time; must be
                 idempotent, for what is not done by then a later answer orders again.
             learn: told each answer as soon as it comes.

@@ -30,22 +30,29 @@ class ReportMemory:
         self._number = first_number
         self._taken = 0
         """Number of the last report that a manager has; 0 for none."""
-        self._told: dict[int, ReplicaReport] = {}
-        """By group id, as that report and those before it said."""
-        self._sending: dict[int, ReplicaReport] = {}
+        self._now: dict[int, ReplicaReport] = {}
+        """By group id, all replicas as they were last reported here."""
+        self._untold: set[int] = set()
+        """Groups whose replicas are another, or gone, since the last report that was taken."""
         self._followed = 0
         """Reports since the last full one."""
         self._carried_out = 0
         self._seen_version = 0
 
     def next_report(self, report: BrokerReport) -> BrokerReport:
-        """Return what to send in place of a full report."""
+        """Return what to send, in full or as what follows.
+
+        Args:
+            report: has the replicas that may have changed since the last call, and what is gone.
+        """
         self._number += 1
-        self._sending = {one.group_id: one for one in report.replicas}
+        self._take(report)
         may_follow = self._taken and self._carried_out == self._seen_version
         if not may_follow or self._followed >= FOLLOWING_MAX:
             self._followed = 0
-            return structs.replace(report, number=self._number)
+            return structs.replace(
+                report, number=self._number, gone=[], replicas=list(self._now.values())
+            )
         self._followed += 1
         return structs.replace(
             report,
@@ -53,9 +60,19 @@ class ReportMemory:
             number=self._number,
             follows=self._taken,
             metadata_version=self._carried_out,
-            gone=sorted(self._told.keys() - self._sending.keys()),
-            replicas=[one for one in report.replicas if self._told.get(one.group_id) != one],
+            gone=sorted(self._untold - self._now.keys()),
+            replicas=[self._now[one] for one in sorted(self._untold & self._now.keys())],
         )
+
+    def _take(self, report: BrokerReport) -> None:
+        """Note what is new in a report."""
+        for one in report.replicas:
+            if self._now.get(one.group_id) != one:
+                self._now[one.group_id] = one
+                self._untold.add(one.group_id)
+        for group_id in report.gone:
+            if self._now.pop(group_id, None) is not None:
+                self._untold.add(group_id)
 
     def answered(self, report: BrokerReport, orders: BrokerOrders) -> bool:
         """Note a manager's answer; return whether it wants a full report at once.
@@ -69,7 +86,7 @@ class ReportMemory:
             return False
         is_taken = orders.taken == report.number
         self._taken = report.number if is_taken else 0
-        self._told = self._sending if is_taken else {}
+        self._untold.clear()  # Where it was not taken, the next report is full.
         return not is_taken and not report.full
 
     def carried_out(self, orders: BrokerOrders) -> None:

@@ -34,7 +34,8 @@ def make_report(
         options: where it lies.
         epoch: highest lease epoch seen.
         stopping: True when it is about to end.
-        full: True when `replicas` are all replicas.
+        full: True when the broker has no other replicas than these, and those of its reports
+            before.
         disk_free_bytes: as last seen.
         disk_slow: True when the broker should get no leadership.
     """

@@ -126,6 +126,10 @@ class PartitionState:
         """Tell whether there is a consumer group of a name, used by workers or not."""
         return self._data.knows_group(name)
 
+    def has_groups(self) -> bool:
+        """Tell whether any group is known, used by workers or not."""
+        return bool(self._data.works or self._data.groups)
+
     def group_names(self) -> list[str]:
         """Return the names of all groups, used by workers or not."""
         return [*self._data.works, *(name for name, _ in self._data.groups.rows())]

@@ -93,11 +93,11 @@ def problems_list(*, runtime: BrokerRuntime) -> list[str]:
         problems.append(f"the disk has not finished a write for {writing:.0f} s")
     if engine.disk.full:
         problems.append("the disk has less than its reserve of free space")
+    runtime.overview.refresh()
     faulty = [
         f"replica of partition {replica.spec.partition} of topic '{replica.spec.topic}' is faulty:"
         f" {replica.faulty}"
-        for replica in engine.replicas.values()
-        if replica.faulty
+        for replica in runtime.overview.faulty.values()
     ]
     if faulty and guard.is_on():  # whoever asks need not be known, and learns of no topic
         faulty = [f"{len(faulty)} replicas are faulty; /partitions names them"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from prometheus_client import REGISTRY
 
-from broker_app.runtime import state_of
 from broker_app.selectors.partitions import problems_list
 from broker_app.traffic import OTHER, summed
 from http_base.cluster import BrokerStanding
@@ -32,11 +31,7 @@ def standing_get(*, runtime: BrokerRuntime) -> BrokerStanding:
     """Return how the broker is now."""
     engine = runtime.engine
     intervals = engine.watchdog.tick_intervals
-    stored = leaders = 0
-    for replica in engine.replicas.values():
-        if not replica.faulty:
-            stored += state_of(replica).size_bytes
-        leaders += replica.serves
+    runtime.overview.refresh()
     produced = REQUEST_TIMES.get(PRODUCED)
     return BrokerStanding(
         version=settings.VERSION,
@@ -48,13 +43,13 @@ def standing_get(*, runtime: BrokerRuntime) -> BrokerStanding:
         sync_counts=engine.commits.cumulated(),
         ticks=intervals.times.cumulated()[-1],
         ticks_late=intervals.late,
-        stored_bytes=stored,
+        stored_bytes=runtime.overview.stored_bytes,
         disk_free_bytes=engine.disk.free_bytes,
         disk_reserve_bytes=engine.disk.reserve_bytes,
         disk_full=engine.disk.full,
         disk_slow=engine.slow_disk.is_slow,
         replicas=len(engine.replicas),
-        leaders=leaders,
+        leaders=len(runtime.overview.led),
         connections=_open_connections(),
         long_polls=runtime.long_polls.waiting + runtime.work_waits.waiting,
         problems=problems_list(runtime=runtime),

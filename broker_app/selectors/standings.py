@@ -32,6 +32,8 @@ READS_LIMIT_S = 0.5
 """For all of them together."""
 LOOKED_AT_ONCE = 10_000
 """Messages that are out with workers, looked at before others have their turn in the loop."""
+GROUP_COST = 20
+"""What a group in a partition counts among them."""
 
 
 Place = tuple[int, int]
@@ -102,7 +104,8 @@ async def _sums(runtime: BrokerRuntime) -> dict[tuple[str, str], _Sum]:
     """Return (group, topic) -> what its partitions here have together."""
     sums: dict[tuple[str, str], _Sum] = {}
     looked_at = 0
-    for replica in list(runtime.engine.replicas.values()):
+    runtime.overview.refresh()
+    for replica in list(runtime.overview.with_groups.values()):
         if not replica.serves:
             continue
         state = state_of(replica)
@@ -116,7 +119,7 @@ async def _sums(runtime: BrokerRuntime) -> dict[tuple[str, str], _Sum]:
             one.add(replica.spec.group_id, offsets)
             work = state.works.get(name)
             one.dead_letter_topic = work.dead_letter_topic if work else one.dead_letter_topic
-            looked_at += offsets.unsettled
+            looked_at += GROUP_COST + offsets.unsettled
         if looked_at > LOOKED_AT_ONCE:
             looked_at = 0
             await asyncio.sleep(0)

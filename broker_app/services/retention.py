@@ -125,12 +125,11 @@ def retention_start(runtime: BrokerRuntime) -> None:
 
 async def _round(runtime: BrokerRuntime) -> None:
     """Truncate one partition after the other; what fails is tried again in the next round."""
-    replicas = runtime.engine.replicas
-    for group_id in set(runtime.retention_clocks) - {
-        group_id for group_id, replica in replicas.items() if replica.serves
-    }:
+    runtime.overview.refresh()
+    letting_go = runtime.overview.letting_go
+    for group_id in runtime.retention_clocks.keys() - letting_go.keys():
         del runtime.retention_clocks[group_id]
-    for replica in list(replicas.values()):
+    for replica in list(letting_go.values()):
         if not replica.serves or state_of(replica).retention == SetRetention():
             continue
         try:

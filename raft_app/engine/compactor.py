@@ -34,6 +34,8 @@ class Compactor:
         storage: Storage,
         stream: StorageStream,
         config: EngineConfig,
+        *,
+        changed: dict[int, Replica],
     ) -> None:
         """Take care of some replicas.
 
@@ -42,7 +44,10 @@ class Compactor:
             storage: tells what is left to do.
             stream: the steps are done through it.
             config: limits.
+            changed: gets every replica that something happened to, or whose checkpoint became
+                durable; they are taken out here, once there is nothing to delete.
         """
+        self._changed = changed
         self._replicas = replicas
         self._storage = storage
         self._stream = stream
@@ -59,10 +64,16 @@ class Compactor:
         self._due.clear()
 
     def run(self) -> None:
-        """Look for replicas with something to delete; the steps follow each other by themselves."""
+        """Look for replicas with something to delete; the steps follow each other by themselves.
+
+        Only those are looked at that have changed, or that a follower or a snapshot holds back.
+        """
         now = self._loop.time()
-        for group_id, replica in self._replicas.items():
-            if plan_compact(replica, self._config, now) is not None:
+        for group_id, replica in list(self._changed.items()):
+            if not is_present(replica, self._replicas) or not may_compact(replica, self._config):
+                del self._changed[group_id]
+            elif plan_compact(replica, self._config, now) is not None:
+                del self._changed[group_id]
                 self._due[group_id] = replica
         self._compact_next()
 
@@ -85,6 +96,7 @@ class Compactor:
                 continue
             plan = plan_compact(replica, self._config, self._loop.time())
             if plan is None:
+                self._changed[replica.group_id] = replica
                 continue
             operation = plan.operation
             replica.log_start.told = operation.log_start_offset
@@ -108,6 +120,7 @@ class Compactor:
                 return
             if plan.cuts_all:
                 replica.log_start.cut = plan.operation.log_start_offset
+            self._changed[replica.group_id] = replica
         self.release()
         self._compact_next()
 
@@ -121,6 +134,35 @@ class CompactPlan:
     """No row below its log start offset remains."""
 
 
+def may_compact(replica: Replica, config: EngineConfig) -> bool:
+    """Tell whether a compaction would be worth it if no follower and no snapshot held it back.
+
+    It says the same until a checkpoint is durable, or the log is compacted.
+    """
+    first_index, log_start_offset = _covered(replica, config)
+    return _is_due(replica, config, first_index, log_start_offset)
+
+
+def _covered(replica: Replica, config: EngineConfig) -> tuple[int, int]:
+    """Return from which index and offset on a replica needs what it stores."""
+    durable = replica.applied.durable
+    first_index = durable.index + 1
+    if durable.log_start_offset <= replica.log_start.cut:
+        first_index -= config.log_tail_entries
+    return max(first_index, replica.node.first_index), durable.log_start_offset
+
+
+def _is_due(
+    replica: Replica, config: EngineConfig, first_index: int, log_start_offset: int
+) -> bool:
+    """Tell whether it is worth it to delete what is below an index and an offset."""
+    if log_start_offset > replica.log_start.told:
+        return True
+    lets_go = log_start_offset > replica.log_start.cut
+    least = 1 if lets_go else max(1, config.log_tail_entries)
+    return first_index - replica.node.first_index >= least
+
+
 def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactPlan | None:
     """Return the compaction that a replica needs; None when it is not worth one.
 
@@ -129,12 +171,9 @@ def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactP
     """
     if replica.faulty or replica.node.is_installing or (replica.is_leader and not replica.serves):
         return None
-    durable, log_start, node = replica.applied.durable, replica.log_start, replica.node
-    log_start_offset = durable.log_start_offset
-    first_index = durable.index + 1
-    if log_start_offset <= log_start.cut:
-        first_index -= config.log_tail_entries
-    if first_index <= node.first_index and log_start_offset <= log_start.told:
+    node = replica.node
+    first_index, log_start_offset = _covered(replica, config)
+    if not _is_due(replica, config, first_index, log_start_offset):
         return None
     for index in _needed_indexes(replica, config):
         first_index = min(first_index, index)
@@ -143,16 +182,13 @@ def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactP
         first_index = min(first_index, pin.first_index)
         log_start_offset = min(log_start_offset, pin.log_start_offset)
     first_index = max(first_index, node.first_index)
-    lets_go = log_start_offset > log_start.cut
-    is_due = log_start_offset > log_start.told or first_index - node.first_index >= (
-        1 if lets_go else max(1, config.log_tail_entries)
-    )
     previous_term = node.term_at(first_index - 1)
+    is_due = _is_due(replica, config, first_index, log_start_offset)
     if not is_due or previous_term is None:
         return None
     return CompactPlan(
         Compact(replica.group_id, first_index, previous_term, log_start_offset),
-        cuts_all=first_index == durable.index + 1,
+        cuts_all=first_index == replica.applied.durable.index + 1,
     )
 
 

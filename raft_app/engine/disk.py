@@ -213,7 +213,7 @@ class SlowDisk:
     def __init__(
         self,
         stream: StorageStream,
-        replicas: Mapping[int, Replica],
+        awake: Mapping[int, Replica],
         failover: Failover,
         *,
         tick_ms: int,
@@ -222,12 +222,12 @@ class SlowDisk:
 
         Args:
             stream: the transactions of this broker.
-            replicas: the engine's, by group id.
+            awake: the replicas that time passes for, by group id: nobody waits for the others.
             failover: hands leaderships over.
             tick_ms: between two calls of `tick`.
         """
         self._stream = stream
-        self._replicas = replicas
+        self._awake = awake
         self._failover = failover
         self._tick_seconds = tick_ms / 1000
         self._slow_ticks = max(1, SLOW_MS // tick_ms)
@@ -289,7 +289,7 @@ class SlowDisk:
         """Tell whether a quorum has stored what is being written here for long."""
         return self._ticks_under_way >= self._slow_ticks and any(
             replica.is_leader and replica.applied.index < replica.node.commit_index
-            for replica in self._replicas.values()
+            for replica in self._awake.values()
         )
 
 

@@ -244,6 +244,7 @@ class Engine:
         """Called in the loop after a replica applied entries."""
         self.on_leadership: list[Callable[[Replica], None]] = []
         """Called in the loop when role, leader, term or readiness of a replica changed."""
+        self._watchers: list[dict[int, Replica]] = []
         self._storage = storage
         self._transport = transport
         self._factory = factory
@@ -317,12 +318,14 @@ class Engine:
             on_failure=self.fail,
             windows=self.windows,
         )
+        self.engine_loop.watchers = self._watchers
         self.engine_loop.on_applied = self.on_applied
         self.engine_loop.on_leadership = self.on_leadership
 
     def _make_parts(self) -> None:
         """Put together what works in the loop."""
         self._make_guard()
+        compactable = self.watch()
         self.replica_table = ReplicaTable(
             replicas=self.replicas,
             stream=self.stream,
@@ -335,6 +338,7 @@ class Engine:
             ),
             recent_bytes_max=self.memory.recent.limit_bytes,
         )
+        self.replica_table.changed, self.replica_table.stored = self.watch(), compactable
         self._context = context = EngineContext(
             config=self.config,
             replicas=self.replicas,
@@ -346,14 +350,16 @@ class Engine:
         self.vouching = Vouching(self.replicas, self.engine_loop)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
         self.adoption = Adoption(context, self.replica_table)
-        self.compactor = Compactor(self.replicas, self._storage, self.stream, self.config)
+        self.compactor = Compactor(
+            self.replicas, self._storage, self.stream, self.config, changed=compactable
+        )
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context, self.replica_table, self._transport)
         self.snapshots_received = SnapshotReceiver(context, self.replica_table)
         self.engine_loop.on_snapshot_wanted = self.snapshots_sent.send
         self.full_disk = FullDisk(self.disk, self.failover, tick_ms=self.config.tick_ms)
         self.slow_disk = SlowDisk(
-            self.stream, self.replicas, self.failover, tick_ms=self.config.tick_ms
+            self.stream, self.engine_loop.awake, self.failover, tick_ms=self.config.tick_ms
         )
         self.incoming = Incoming(
             self.replicas,
@@ -423,6 +429,16 @@ class Engine:
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the loop; may be called from any thread."""
         self._loop.call_soon_threadsafe(callback, *args)
+
+    def watch(self) -> dict[int, Replica]:
+        """Return a map of all replicas that also gets each that something happens to from now on.
+
+        So whoever takes out what it has looked at sees what has changed, and looks at no others.
+        It is by group id; a replica that is not in `replicas` any more is gone.
+        """
+        seen = dict(self.replicas)
+        self._watchers.append(seen)
+        return seen
 
     # --- time -------------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ class EngineLoop:
             windows: say whose turn it is to send to a peer that has enough; not bounded when None.
         """
         self._windows = windows or PeerWindows.unbounded()
+        self.watchers: list[dict[int, Replica]] = []
+        """Each gets, by group id, every replica that something happens to, also that it goes."""
         self.on_applied: list[Callable[[Replica], None]] = []
         self.on_leadership: list[Callable[[Replica], None]] = []
         self.on_snapshot_wanted: Callable[[Replica, int], None] = _ignore
@@ -111,6 +113,8 @@ class EngineLoop:
     def forget(self, replica: Replica) -> None:
         """Let no time pass for a replica that is dropped."""
         self.awake.pop(replica.group_id, None)
+        for seen in self.watchers:
+            seen[replica.group_id] = replica
 
     def stop(self) -> None:
         """Run no turn any more."""
@@ -159,6 +163,8 @@ class EngineLoop:
     def _run_turn(self) -> None:
         effects, self._effects = self._effects, Effects()
         dirty, self._dirty = self._dirty, {}
+        for seen in self.watchers:
+            seen.update(dirty)
         for group_id, replica in dirty.items():
             if self._replicas.get(group_id) is replica:
                 replica.drain(effects)
@@ -262,6 +268,8 @@ class EngineLoop:
 
     def _tell(self, effects: Effects) -> None:
         """Tell the listeners what happened."""
+        for seen in self.watchers:
+            seen.update(effects.applied)
         for replica in effects.applied.values():
             is_leader = replica.node.role is Role.LEADER
             if is_leader and not replica.serving_seen and replica.serves:
@@ -279,6 +287,8 @@ class EngineLoop:
         """Note that a write is durable."""
         if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
+            for seen in self.watchers:
+                seen[replica.group_id] = replica
             replica.persisted(write, self._effects)
             self._durable.append(replica)
 

@@ -12,6 +12,7 @@ from http_base import tasks
 from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.rawnode import RawNode
+from raft_app.engine.context import is_present
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
@@ -55,6 +56,10 @@ class ReplicaTable:
             make_replica: puts one together.
             recent_bytes_max: applied entries that all logs together keep in memory.
         """
+        self.changed: dict[int, Replica] = {}
+        """Gets every replica that something happened to; they are taken out here."""
+        self.stored: dict[int, Replica] = {}
+        """Gets every replica whose checkpoint became durable, from here."""
         self._make_replica = make_replica
         self._recent_bytes_max = recent_bytes_max
         self._recent_bytes = config.raft.max_recent_bytes
@@ -137,6 +142,7 @@ class ReplicaTable:
             del self._making[spec.group_id]
         node = self._node(initial)
         replica = self._make_replica(spec, node, self.make_state_machine(spec, b""), checkpoint)
+        replica.log_start.told = 0  # There is no compaction that an earlier process began.
         self._add(replica)
         if campaign:
             node.campaign()
@@ -181,22 +187,26 @@ class ReplicaTable:
         """Store the state of the replicas that applied most since their last checkpoint.
 
         As many as the limits of one request allow; the others have their turn at the next one.
+        Nothing is done for those that nothing happened to.
         """
         config = self._config
         due = [
             replica
-            for replica in self._replicas.values()
-            if replica.checkpoint_due(
+            for replica in self.changed.values()
+            if is_present(replica, self._replicas)
+            and replica.checkpoint_due(
                 entries=config.checkpoint_entries, min_bytes=config.checkpoint_min_bytes
             )
         ]
         due.sort(key=lambda one: one.applied.handed_over.index - one.applied.index)
+        self.changed.clear()
         room_bytes = config.checkpoint_bytes_per_request
-        for replica in due[: config.checkpoints_per_request]:
+        for number, replica in enumerate(due):
+            if number >= config.checkpoints_per_request or room_bytes <= 0:
+                self.changed[replica.group_id] = replica
+                continue
             checkpoint, _ = self.submit_checkpoint(replica)
             room_bytes -= len(checkpoint.state)
-            if room_bytes <= 0:
-                break
         self._stream.flush()
 
     def store_all_checkpoints(self) -> None:
@@ -213,9 +223,16 @@ class ReplicaTable:
         """
         operation = replica.checkpoint()
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stored = partial(_stored, replica, replica.applied.handed_over, durable)
-        self._stream.submit(replica.group_id, operation, stored)
+        on_durable = partial(self._checkpoint_stored, replica, replica.applied.handed_over, durable)
+        self._stream.submit(replica.group_id, operation, on_durable)
         return operation.checkpoint, durable
+
+    def _checkpoint_stored(
+        self, replica: Replica, mark: CheckpointMark, durable: asyncio.Future[None]
+    ) -> None:
+        replica.applied.stored(mark)
+        self.stored[replica.group_id] = replica
+        _resolve(durable)
 
     async def store(self, group_id: int, operation: Operation) -> None:
         """Store one operation, behind all earlier ones of the group; durable when this returns.
@@ -260,11 +277,6 @@ class ReplicaTable:
 
     def _node(self, initial: InitialState) -> RawNode:
         return RawNode(self._config.raft, initial, randomizer=self._randomizer)
-
-
-def _stored(replica: Replica, mark: CheckpointMark, durable: asyncio.Future[None]) -> None:
-    replica.applied.stored(mark)
-    _resolve(durable)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -101,3 +101,4 @@ class Vouching:
         for replica in self._replicas.values():
             replica.found_at_start = None
             replica.node.allow_votes()
+            self._engine_loop.mark(replica)

@@ -45,7 +45,15 @@ if TYPE_CHECKING:
 class ReplicaTwin:
     """One local replica."""
 
-    def __init__(self, spec: GroupSpec, membership: Membership, limits: StateLimits) -> None:
+    def __init__(
+        self,
+        spec: GroupSpec,
+        membership: Membership,
+        limits: StateLimits,
+        watchers: list[dict[int, ReplicaTwin]] | None = None,
+    ) -> None:
+        self.watchers = [] if watchers is None else watchers
+        """Each gets the replica when something happens to it, as those of an engine do."""
         self.spec = spec
         self.group_id = spec.group_id
         self.membership = membership
@@ -64,6 +72,16 @@ class ReplicaTwin:
         self.faulty = ""
         self.lags: list[tuple[int, int, bool]] = []
         """What `followers` tells."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if hasattr(self, "group_id"):
+            self.note_change()
+
+    def note_change(self) -> None:
+        """Tell whoever watches that something happened."""
+        for seen in self.watchers:
+            seen[self.group_id] = self
 
     @property
     def node(self) -> ReplicaTwin:
@@ -163,6 +181,7 @@ class EngineTwin:
         self.limits = limits or StateLimits()
         self.replicas: dict[int, ReplicaTwin] = {}
         self.replica_table = SimpleNamespace(change_count=0)
+        self._watchers: list[dict[int, ReplicaTwin]] = []
         self.peers: dict[int, Any] = {2: None}
         self.connected_peers = frozenset({2})
         self.reached_peers: frozenset[int] = frozenset()
@@ -204,8 +223,15 @@ class EngineTwin:
 
     def remove(self, group_id: int) -> None:
         """Drop a group."""
-        if self.replicas.pop(group_id, None) is not None:
+        gone = self.replicas.pop(group_id, None)
+        if gone is not None:
+            gone.note_change()
             self.replica_table.change_count += 1
+
+    def watch(self) -> dict[int, ReplicaTwin]:
+        """Return a map of all replicas that also gets each that something happens to."""
+        self._watchers.append(dict(self.replicas))
+        return self._watchers[-1]
 
     def release(self) -> None:
         """Commit what was held back, and hold back no more."""
@@ -254,6 +280,7 @@ class EngineTwin:
                     )
                 )
             replica.applied.index = entry.index
+            replica.note_change()
             for future in replica.waiters.pop((entry.index, entry.term), []):
                 if not future.done():
                     future.set_result(result)
@@ -400,7 +427,9 @@ class EngineTwin:
 
     def _add(self, spec: GroupSpec, membership: Membership) -> ReplicaTwin:
         if spec.group_id not in self.replicas:
-            self.replicas[spec.group_id] = ReplicaTwin(spec, membership, self.limits)
+            self.replicas[spec.group_id] = ReplicaTwin(
+                spec, membership, self.limits, self._watchers
+            )
             self.replica_table.change_count += 1
         return self.replicas[spec.group_id]
 

@@ -149,8 +149,8 @@ REPLICA_MUTANTS = (
         name="truncation-without-checkpoint",
         fault="Messages are deleted before the checkpoint that allows it is durable",
         path="raft_app/engine/compactor.py",
-        old="    durable, log_start, node = replica.applied.durable,",
-        new="    durable, log_start, node = replica.applied.handed_over,",
+        old="    durable = replica.applied.durable\n",
+        new="    durable = replica.applied.handed_over\n",
         test=f"{_ENGINE}/test_compactor.py::test_a_checkpoint_that_is_not_durable_lets_nothing_go",
     ),
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,12 @@ from raft_app.storage.protocol import (
     StorageRefusal,
 )
 from raft_app.storage.sqlite.group_table import is_intact, read_groups, seal, spec_of
-from raft_app.storage.sqlite.manifest import DamagedManifest, Manifest, ManifestFile
+from raft_app.storage.sqlite.manifest import (
+    DamagedManifest,
+    Manifest,
+    ManifestChange,
+    ManifestFile,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +103,7 @@ class Inventory:
             found = self._read(database, identity, written)
         except LookupError as lost:
             return str(lost)
-        if found == on_disk:
+        if found == on_disk and not self._file.has_changes:
             self.manifest = found
         else:
             self._store(found)
@@ -195,7 +201,9 @@ class Inventory:
         used = dict(written.used_replica_ids)
         for one in models.UsedReplicaId.objects.using(self._alias).all():
             used[one.group_id] = used.get(one.group_id, frozenset()) | {one.replica_id}
-        return Manifest(identity, {}, used).with_replicas(specs)
+        found = Manifest(identity, {}, used)
+        found.follow(ManifestChange(listed=tuple(specs)))
+        return found
 
     # --- transactions -----------------------------------------------------------------------
 
@@ -211,7 +219,7 @@ class Inventory:
             if isinstance(step.operation, DeleteGroup)
         ]
         if dropped:
-            self._store(self.manifest.without_groups(dropped))
+            self._follow([ManifestChange(dropped=tuple(dropped))])
             reach("drop.unlisted")
 
     def after(self, plan: Plan) -> None:
@@ -220,18 +228,36 @@ class Inventory:
         Raises:
             OSError: the disk refused.
         """
-        manifest = self.manifest
+        changes = []
         for kind, steps in groupby(plan.steps, key=lambda step: type(step.operation)):
             operations: list[Any] = [step.operation for step in steps]
             if kind in (CreateGroup, AdoptGroup):
-                manifest = manifest.with_replicas([one.spec for one in operations])
-            elif kind is DeleteGroup:
-                manifest = manifest.without_groups([one.group_id for one in operations])
-            elif kind is SaveIdentity:
-                manifest = replace(manifest, identity=operations[-1].identity)
-        if manifest != self.manifest:
-            self._store(manifest)
+                changes.append(ManifestChange(listed=tuple(one.spec for one in operations)))
+            elif kind is DeleteGroup and changes:  # else `before` did
+                changes.append(ManifestChange(dropped=tuple(one.group_id for one in operations)))
+            elif kind is SaveIdentity and operations[-1].identity != self.identity:
+                changes.append(ManifestChange(identity=operations[-1].identity))
+        if changes:
+            self._follow(changes)
             reach("write.listed")
+
+    def close(self) -> None:
+        """Write the file anew if changes were appended: then programs before 0.4 read it, too.
+
+        A disk that refuses leaves it as it is, which says the same.
+        """
+        with suppress(OSError):
+            if self._file.has_changes:
+                self._file.write(self.manifest)
+        self._file.close()
+
+    def _follow(self, changes: list[ManifestChange]) -> None:
+        """Write changes down, each after what is written already."""
+        if self._file.is_due:
+            self._store(self.manifest)
+        self._file.append(changes)
+        for change in changes:
+            self.manifest.follow(change)
 
     def _store(self, manifest: Manifest) -> None:
         self._file.write(manifest)

@@ -140,8 +140,10 @@ class SqliteStorage:
         """
         self._database.close()
         reach("close.connections-closed")
-        if self._opened and not self._database.wal_size_bytes():
-            self._receipts.clear()
+        if self._opened:
+            self._inventory.close()
+            if not self._database.wal_size_bytes():
+                self._receipts.clear()
         self._opened = False
         self._receipts.close()
         self._marker.close()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import msgspec
+from msgspec import structs
 
 from broker_app.links.report_memory import FOLLOWING_MAX, ReportMemory
 from http_base.cluster import BrokerOrders, BrokerReport, ReplicaReport
@@ -31,15 +31,18 @@ class Told:
         self.memory = ReportMemory(100)
         self.offsets = {7: 0, 8: 0, 9: 0}
         self.version = 5
+        self.known = set()
 
     def report(self):
         base = ReplicaReport(**SAID)
+        gone, self.known = self.known - self.offsets.keys(), set(self.offsets)
         return BrokerReport(
             incarnation="i" * 32,
             address="http://b:1",
             raft_address="b:2",
+            gone=list(gone),
             replicas=[
-                msgspec.structs.replace(base, group_id=group_id, high_watermark=offset)
+                structs.replace(base, group_id=group_id, high_watermark=offset)
                 for group_id, offset in self.offsets.items()
             ],
         )
@@ -113,7 +116,7 @@ def test_reports_are_full_until_the_orders_for_these_metadata_are_carried_out():
     assert told.send()[0].full
     assert not told.send()[0].full
     told.version = 6
-    sign = msgspec.structs.replace(told.report(), full=False, replicas=[])
+    sign = structs.replace(told.report(), full=False, replicas=[])
     assert not told.memory.answered(sign, told.orders())
     assert told.send()[0].full, "a sign of life said that the metadata changed"
     assert not told.send()[0].full
@@ -123,3 +126,24 @@ def test_now_and_then_a_report_is_full_whatever_was_taken():
     told = Told()
     sent = [told.send()[0].full for _ in range(2 * FOLLOWING_MAX + 2)]
     assert sent == ([True] + [False] * FOLLOWING_MAX) * 2
+
+
+def test_a_full_report_names_also_what_did_not_change():
+    told = Told()
+    told.send()
+    told.version = 6
+    told.send(carried_out=False)
+    assert told.memory.next_report(structs.replace(told.report(), replicas=[])).full
+    full, _ = told.send()
+    assert (groups(full), full.gone) == ([7, 8, 9], [])
+
+
+def test_what_came_and_went_is_gone_and_what_never_came_is_not():
+    told = Told()
+    first, _ = told.send()
+    told.memory.next_report(told.report())
+    told.offsets[10] = 0
+    told.memory.next_report(told.report())
+    del told.offsets[10], told.offsets[7]
+    sent = told.memory.next_report(structs.replace(told.report(), replicas=[], gone=[7, 10, 99]))
+    assert (sent.follows, sent.replicas, sent.gone) == (first.number, [], [7, 10])

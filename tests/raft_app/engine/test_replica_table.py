@@ -245,6 +245,7 @@ async def test_checkpoints_are_staggered(table, stream):
         spec = GroupSpec(group_id, 1, "logs", 0)
         replica = table.open(StoredGroup(spec, initial, NOTHING))
         replica.applied.index = 5
+    table.changed.update(table._replicas)
     table.store_checkpoints()
     assert [operation.group_id for operation in stream.operations] == [7]
     table.store_checkpoints()
@@ -261,6 +262,7 @@ async def test_one_request_encodes_a_bounded_number_of_bytes_and_begins_where_mo
         replica = table.open(StoredGroup(spec, bootstrap_state(1, ALONE), NOTHING))
         replica.state_machine.values = ["x" * 90]  # and 10 more bytes when it is encoded
         replica.applied.index = 100 + group_id % 4
+        table.changed[group_id] = replica
     expected = [3, 2, 6, 1, 5, 4]
     for stored in (3, 6, 6):
         table.store_checkpoints()

@@ -78,7 +78,8 @@ class FirstStart:
     samples = 2
     points: Sequence[str] = (
         *("identity.tables-made", "identity.stored", "marker.written"),
-        *("manifest.written", "manifest.renamed", "write.listed", "close.connections-closed"),
+        *("manifest.written", "manifest.renamed", "manifest.appended", "write.listed"),
+        "close.connections-closed",
     )
 
     def prepare(self, place: Path) -> None:
@@ -189,7 +190,7 @@ class Adoption:
     """A faulty replica goes on under another id."""
 
     samples = 2
-    points: Sequence[str] = ("adopt.row", "manifest.written", "manifest.renamed", "write.listed")
+    points: Sequence[str] = ("adopt.row", "manifest.appended", "write.listed", "manifest.renamed")
 
     def prepare(self, place: Path) -> None:
         storage = SqliteStorage(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -77,7 +78,45 @@ def test_appends_do_not_touch_the_manifest(storage: SqliteStorage) -> None:
     storage.write([create()])
     before = (storage.directory / MANIFEST_NAME).stat()
     storage.write([append(data_entry(1))])
-    assert (storage.directory / MANIFEST_NAME).stat().st_ino == before.st_ino
+    after = (storage.directory / MANIFEST_NAME).stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+
+
+def test_replica_adds_to_the_manifest_as_much_however_many_there_are(
+    storage: SqliteStorage,
+) -> None:
+    path = storage.directory / MANIFEST_NAME
+    sizes = []
+    for group_id in range(1_001, 1_101):
+        before = path.stat()
+        storage.write([create(group_id)])
+        assert path.stat().st_ino == before.st_ino
+        sizes.append(path.stat().st_size - before.st_size)
+    assert max(sizes) == min(sizes)
+
+
+def test_manifest_is_whole_again_when_the_storage_was_closed(storage: SqliteStorage) -> None:
+    storage.write([create(1), create(2)])
+    storage.write([DeleteGroup(1)])
+    storage.close()
+    crc, text, end = (storage.directory / MANIFEST_NAME).read_bytes().split(b"\n")
+    assert int(crc, 16) == zlib.crc32(text + b"\n")
+    assert end == b""
+    assert written(storage) == {2: 1}
+    storage.open()
+
+
+def test_change_that_was_cut_off_is_not_added_to(storage: SqliteStorage) -> None:
+    storage.write([create(1)])
+    storage.write([create(2)])
+    path = storage.directory / MANIFEST_NAME
+    content = path.read_bytes()
+    storage.close()
+    path.write_bytes(content[:-9])
+    storage.open()
+    assert written(storage) == {1: 1, 2: 1}
+    storage.write([create(3)])
+    assert written(storage) == {1: 1, 2: 1, 3: 1}
 
 
 @pytest.mark.parametrize("content", [None, b"damaged"])
