@@ -118,7 +118,7 @@ class ClusterMetadata:
     whole_version: int = 0
     """Of the last change that was not of single topics, as `Cluster.whole_version` says."""
     is_part: bool = False
-    """True where only changed topics were read, and the rest is that of an earlier look."""
+    """True where only the topics that changed were read, and who may do what was not."""
     primary_address: str = ""
     """Empty while no manager is."""
     epoch: int = 0

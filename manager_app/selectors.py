@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hmac import compare_digest
 from operator import attrgetter, itemgetter
@@ -159,14 +159,17 @@ def metadata_load(known: ClusterMetadata = NOTHING_KNOWN) -> ClusterMetadata:
     cluster = cluster_find()
     version = cluster.metadata_version if cluster else 0
     whole_version = cluster.whole_version if cluster else 0
-    if 0 < known.version <= version and known.whole_version == whole_version:
+    is_part = 0 < known.version <= version and known.whole_version == whole_version
+    if is_part:
         topics, leaders = _topics_load(changed_after=known.version)
-        topics = {**known.topics, **topics}
-        return replace(known, version=version, is_part=True, topics=topics, leaders=leaders)
-    topics, leaders = _topics_load()
+        topics, access = {**known.topics, **topics}, known.access
+    else:
+        topics, leaders = _topics_load()
+        access = EMPTY_ACCESS if settings.QUEUE.auth == "off" else AccessIndex(access_load())
     return ClusterMetadata(
         version=version,
         whole_version=whole_version,
+        is_part=is_part,
         primary_address=cluster.primary_address if cluster else "",
         epoch=cluster.epoch if cluster else 0,
         topics=topics,
@@ -181,7 +184,7 @@ def metadata_load(known: ClusterMetadata = NOTHING_KNOWN) -> ClusterMetadata:
             for broker in Broker.objects.order_by("broker_id")
         },
         leaders=leaders,
-        access=EMPTY_ACCESS if settings.QUEUE.auth == "off" else AccessIndex(access_load()),
+        access=access,
     )
 
 

@@ -100,7 +100,7 @@ def test_of_known_metadata_only_the_topics_that_changed_are_read(
         make(name)
     known = selectors.metadata_load()
     change(brokers)
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         loaded = selectors.metadata_load(known)
     assert loaded.is_part
     assert replace(loaded, leaders={}) == whole()
