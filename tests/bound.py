@@ -2,9 +2,9 @@
 
 pytest-timeout raises an error in the test, once. That is not enough: it gives up its clock as soon
 as anything of the test failed, so that the fixtures of a failed test may hang for ever, and an
-error can be swallowed. Here the clock starts again for what comes after a failure, and behind it is
-a second one that nothing swallows: the stacks of all threads go to stderr and the process exits,
-which pytest-xdist reports with the name of the test.
+error can be swallowed: uvloop swallows each that a signal raises. Here the clock starts again for
+what comes after a failure, and behind it is a second one that nothing swallows: the stacks of all
+threads go to stderr and the process exits, which pytest-xdist reports with the name of the test.
 """
 
 from __future__ import annotations
