@@ -127,7 +127,7 @@ def test_change_that_was_cut_off_is_no_change(tmp_path: Path) -> None:
     ]
     for size in range(begin, len(content)):
         file.path.write_bytes(content[:size])
-        done = sum(end <= size + 1 for end in ends)  # The end of a line adds nothing to it.
+        done = sum(end <= size for end in ends)
         assert file.read() == manifest_of(BOTH, *CHANGES[:done])
         assert file.has_changes == (size > begin)
     for size in range(begin):
