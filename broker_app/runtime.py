@@ -17,6 +17,7 @@ from broker_app.partition.groups_with_dead import GroupsWithDead
 from broker_app.partition.retention_clock import RetentionClock
 from broker_app.partition.statemachine import PartitionState
 from broker_app.traffic import Traffic
+from broker_app.waiting.gathering import Gathering
 from broker_app.waiting.longpoll import LongPolls
 from broker_app.waiting.out_of_order import OutOfOrderBatches
 from broker_app.waiting.pop_lock import PopLock
@@ -136,6 +137,7 @@ class BrokerRuntime:
         self.out_of_order = OutOfOrderBatches(
             bytes_max=limits.parked_bytes_max, share=self.memory.decoded
         )
+        self.gathering = Gathering()
         self.pop_lock = PopLock(limits.pops_waiting_max)
         self.pop_tries = PopTries()
         self.receive_lock = PopLock(limits.receives_waiting_max)

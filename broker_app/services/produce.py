@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UnsetType
 
@@ -98,12 +98,16 @@ def append_at_once(
 ) -> None:
     """Append a batch and tell what came of it; one that fits in sequence, or has none.
 
+    One without a sequence leaves together with those of others: its producer has no batches after
+    it that would have to wait for their turn.
+
     Args:
         runtime: of this broker.
         replica: the partition.
         request: verified.
         timeout_ms: for a quorum to store it.
-        told: is given the result, or what `batch_produce` raises once the batch was proposed.
+        told: is given the result, or what `batch_produce` raises once the batch was proposed; if it
+            has no sequence, also what it raises before.
 
     Raises:
         QueueError: it was refused before it was proposed; `batch_produce` says whether it waits for
@@ -120,7 +124,42 @@ def append_at_once(
             runtime.out_of_order.predecessor_refused(group_id, header)
         told(error)
 
-    runtime.engine.begin(group_id, request, outcome, timeout_ms=timeout_ms)
+    if header.sequenced:
+        runtime.engine.begin(group_id, request, outcome, timeout_ms=timeout_ms)
+    else:
+        _append_with_others(
+            runtime,
+            partial(runtime.engine.begin, group_id, request, timeout_ms=timeout_ms),
+            outcome,
+        )
+
+
+def _append_with_others(
+    runtime: BrokerRuntime,
+    begin: Callable[[Callable[[Any, BaseException | None], None]], None],
+    outcome: Callable[[Any, BaseException | None], None],
+) -> None:
+    """Append in a moment, when others do; the outcome is told also where it is refused.
+
+    Args:
+        runtime: of this broker.
+        begin: proposes; is given what is to be told the outcome.
+        outcome: is told it.
+    """
+    gathering, mark = runtime.gathering, CURRENT.get()
+
+    def leave(left_s: float) -> None:
+        def answered(result: Any, error: BaseException | None) -> None:
+            gathering.answered(left_s)
+            outcome(result, error)
+
+        CURRENT.set(mark)  # whoever came last may be the one who lets all leave
+        try:
+            begin(answered)
+        except QueueError as error:
+            answered(None, error)
+
+    gathering.add(leave)
 
 
 def _place() -> TraceContext | None:

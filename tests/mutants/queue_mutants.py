@@ -134,6 +134,15 @@ QUEUE_MUTANTS = (
         "::test_one_that_leaves_in_the_moment_of_its_turn_passes_it_on",
     ),
     Mutant(
+        name="held-as-long-as-answers-take",
+        fault="Requests of many callers are held for each other as long as a slow answer took",
+        path="broker_app/waiting/gathering.py",
+        old="            held_s = min(self._round_s, HELD_S_MAX)\n",
+        new="            held_s = self._round_s\n",
+        test=f"{_TESTS}/waiting/test_gathering.py"
+        "::test_nobody_is_held_longer_than_the_limit_however_slow_the_answers_are",
+    ),
+    Mutant(
         name="retention-by-own-clock-alone",
         fault="A leader deletes only what it saw itself for long enough, however old it is",
         path="broker_app/services/retention.py",

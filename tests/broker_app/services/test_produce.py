@@ -322,6 +322,40 @@ async def test_what_does_not_fit_is_refused_at_once_and_tells_nobody(
     assert (appends.told, engine.proposals) == ([], [])
 
 
+async def test_batches_of_many_callers_are_proposed_together(
+    runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin
+) -> None:
+    appends = Appends(runtime, replica)
+    engine.holding = True
+    for number in range(8):
+        appends.append(str(number))
+    runtime.gathering._leave_fewer()  # as its timer does
+    engine.holding = False
+    engine.apply(replica)
+    await turns()
+    proposed = len(engine.proposals)
+    for number in range(7):
+        appends.append(f"again {number}")
+    assert len(engine.proposals) == proposed
+    appends.append("the eighth")
+    assert len(engine.proposals) == proposed + 8
+    await turns()
+    assert appends.told == list(range(16))
+
+
+async def test_what_left_with_others_and_is_refused_is_told_so(
+    runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin
+) -> None:
+    appends = Appends(runtime, replica)
+    engine.lose(replica)
+    appends.append("a")
+    assert appends.told == [NotLeader]
+    engine.win(replica)
+    appends.append("b")
+    await turns()
+    assert appends.told == [NotLeader, 0], "it is not waited for the one that was refused"
+
+
 async def test_a_batch_that_was_overwritten_lets_its_followers_go(
     sender: Sender, engine: EngineTwin, runtime: BrokerRuntime, replica: ReplicaTwin
 ) -> None:
