@@ -64,7 +64,7 @@ SLEEP_CALLS_MAX = 40
 
 STORAGE_MAX = {"leader: storage": 30, "follower 1: storage": 30, "follower 2: storage": 30}
 PRODUCED_MAX = STORAGE_MAX | {
-    "leader: HTTP": 132,
+    "leader: HTTP": 142,
     "leader: engine": 172,
     "follower 1": 127,
     "follower 2": 127,
