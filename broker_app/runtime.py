@@ -137,9 +137,8 @@ class BrokerRuntime:
         self.out_of_order = OutOfOrderBatches(
             bytes_max=limits.parked_bytes_max, share=self.memory.decoded
         )
-        self.gathering = Gathering()
         self.pop_lock = PopLock(limits.pops_waiting_max)
-        self.pop_tries = PopTries()
+        self.pop_tries, self.gathering = PopTries(), Gathering()
         self.receive_lock = PopLock(limits.receives_waiting_max)
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
         self.groups_with_dead = GroupsWithDead()
