@@ -189,7 +189,7 @@ MISTAKES = (
         reads_without_asking,
         ("History",),
         (Fault.ISOLATE_LEADER,),
-        seeds=(89, 128, 48),
+        seeds=(18, 60, 140),
     ),
     Mistake(saves_another_state, ("StatesAt", "program"), seeds=(7, 3)),
     Mistake(
@@ -208,13 +208,13 @@ MISTAKES = (
         trusts_the_old_view,
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
-        seeds=(9,),
+        seeds=(29, 54, 95),
     ),
     Mistake(
         trusts_older_copies,
         ("LeaderCompleteness", "AppliedEntries", "CommittedEntries", "OneVote", "History"),
         (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER),
-        seeds=(1, 4),
+        seeds=(92, 128),
         rollbacks=True,
     ),
 )
