@@ -37,7 +37,9 @@ async def test_signs_of_life_name_in_turn_what_replicas_have_kept_since(monkeypa
     assert [await named() for _ in range(3)] == [[1, 2], [3], []]
     for group_id in (3, 1, 2):
         engine.replicas[group_id].applied.index += 1
-    assert [await named() for _ in range(3)] == [[1, 2], [3], []]
+        engine.replicas[group_id].note_change()
+    assert [await named() for _ in range(3)] == [[3, 1], [2], []]
     engine.replicas[2].applied.index += 1
+    engine.replicas[2].note_change()
     installed.post_heartbeat()
     assert await named() == []

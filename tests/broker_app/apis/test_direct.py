@@ -53,8 +53,9 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/offsets/commit"): {"group": "billing", "generation": 3, "offset": 1},
     ("GET", "/offsets/by-time"): {"timestamp": NOW_MS},
     ("POST", "/cursors/reset"): {"consumer_id": 1, "offset": 0},
+    ("GET", "/partitions"): {"limit": 1},
 }
-"""What the library asks of a broker, with fields that are right."""
+"""What the library and managers ask of a broker, with fields that are right."""
 ODD: list[Any] = [None, -1, 0, 7, 1 << 40, (1 << 64) - 1, "", "7", "latest", "ä\x00", [], {}, True]
 """Values that a field is tried with."""
 

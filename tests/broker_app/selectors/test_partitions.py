@@ -57,8 +57,8 @@ def test_pages_of_replicas_have_each_once_also_while_replicas_come_and_go(
         page = partitions_list(runtime=runtime, asked=PartitionQuery(limit=5, after=after))
         seen += [(one.topic, one.partition) for one in page.rows]
         after = page.next
-        engine.replicas.pop(2, None)  # logs/1: seen, and nothing moves up for it
-        engine.replicas.pop(12, None)  # logs/11, the last of the topic: not seen
+        engine.remove(2)  # logs/1: seen, and nothing moves up for it
+        engine.remove(12)  # logs/11, the last of the topic: not seen
         if 20 not in engine.replicas:
             engine.add("mails", 19, group_id=20)
     logs = [("logs", index) for index in (1, 3, 5, 7, 9)]
