@@ -100,7 +100,7 @@ class PlaceIndex:
             self.replicas.clear()
         for group_id, replica in sorted((here if have_gone else changed).items()):
             place = (replica.spec.topic, replica.spec.partition)
-            if place not in self.replicas or self.replicas[place].group_id < group_id:
+            if place not in self.replicas or self.replicas[place].group_id <= group_id:
                 self.replicas[place] = replica
         return have_gone
 

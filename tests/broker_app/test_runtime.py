@@ -57,6 +57,17 @@ def test_partition_is_found_as_groups_come_and_go(
         runtime.partition("logs", 0)
 
 
+def test_a_replica_that_takes_the_place_of_another_of_its_group_counts(
+    engine: EngineTwin, runtime: BrokerRuntime
+) -> None:
+    old = engine.add("logs", 0, group_id=7)
+    assert runtime.partition("logs", 0) is old
+    engine.remove(7)
+    new = engine.add("logs", 0, group_id=7)
+    new.note_change()
+    assert runtime.partition("logs", 0) is new
+
+
 def test_newer_group_of_a_name_counts_though_another_went_meanwhile(
     runtime: BrokerRuntime, engine: EngineTwin
 ) -> None:
