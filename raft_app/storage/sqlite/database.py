@@ -137,18 +137,6 @@ class BrokerDatabase:
         except FileNotFoundError:
             return 0
 
-    def lengthen_wal(self, size_bytes: int) -> None:
-        """Put zeros behind what the WAL has, up to a size; the next commit syncs them.
-
-        SQLite ends a WAL before the first frame without its salt, and overwrites what follows. To
-        be called by the only writing thread, between two transactions.
-
-        Raises:
-            OSError: the disk refused.
-        """
-        with self.path.with_name(WAL_NAME).open("ab") as file:
-            file.write(bytes(max(0, size_bytes - file.tell())))
-
     def checkpoint_wal(self) -> bool:
         """Write the WAL back into the file, so that the next commit starts it anew.
 

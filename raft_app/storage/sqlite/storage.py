@@ -339,7 +339,7 @@ class SqliteStorage:
     def _lengthen_wal(self) -> None:
         """Let the next transactions overwrite zeros; once it is as long as it gets, never again."""
         self._wal_lengthens_at_bytes = self._wal_bytes + WAL_STEP_BYTES
-        self._database.lengthen_wal(min(self._wal_lengthens_at_bytes, self._wal_limit_bytes))
+        self._receipts.lengthen_wal(min(self._wal_lengthens_at_bytes, self._wal_limit_bytes))
 
     def _facts_of(self, group_id: int) -> GroupFacts:
         facts = self._facts.get(group_id)

@@ -11,7 +11,7 @@ how many frames are committed, and the WAL itself. SQLite locks ranges of the fo
 any descriptor of a file drops all locks that the process has on it: the descriptor used here is
 closed only after every connection.
 
-Nothing here may change the times of the WAL: some file systems write them with the next sync, a
+Noting may not change the times of the WAL: some file systems write them with the next sync, a
 second write to the disk, one after the other.
 
 Source: SQLite's documentation, "WAL-mode File Format", section 2.1.
@@ -122,12 +122,25 @@ class WalReceipts:
         # The WAL comes and goes with its index. It is not asked itself: its times would be read,
         # and Linux gives a file whose times somebody has read new ones with the next write.
         if self._index < 0 or not os.fstat(self._index).st_nlink:
-            self._index = self._open(self._index, INDEX_NAME)
-            self._wal = self._open(self._wal, WAL_NAME)
+            self._index = self._open(self._index, INDEX_NAME, os.O_RDONLY)
+            self._wal = self._open(self._wal, WAL_NAME, os.O_RDWR)
         receipt = self._take()
         if receipt is not None:
             os.pwrite(self._receipt, receipt.encode(), 0)
         reach("write.noted")
+
+    def lengthen_wal(self, size_bytes: int) -> None:
+        """Put zeros behind what the WAL has, up to a size; the next commit syncs them.
+
+        SQLite ends a WAL before the first frame without its salt, and overwrites what follows. To
+        be called after `note`, before the next transaction. Nothing is opened: a process without a
+        descriptor to spare writes on.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        end = os.lseek(self._wal, 0, os.SEEK_END)
+        os.pwrite(self._wal, bytes(max(0, size_bytes - end)), end)
 
     def close(self) -> None:
         """Close the files; all connections to the database must be closed before."""
@@ -136,7 +149,7 @@ class WalReceipts:
                 os.close(descriptor)
         self._receipt = self._index = self._wal = -1
 
-    def _open(self, descriptor: int, name: str) -> int:
+    def _open(self, descriptor: int, name: str, access: int) -> int:
         """Return a descriptor of the file that has the name now in place of one without a name.
 
         The file goes when the last connection is closed; the old one has no locks then.
@@ -145,9 +158,9 @@ class WalReceipts:
             os.close(descriptor)
         path = self._directory / name
         try:
-            return os.open(path, os.O_RDONLY | _NO_ACCESS_TIME)
+            return os.open(path, access | _NO_ACCESS_TIME)
         except PermissionError:  # only the owner of a file may ask for that
-            return os.open(path, os.O_RDONLY)
+            return os.open(path, access)
 
     def _take(self) -> WalReceipt | None:
         """Return the receipt of what is committed; `None` from an index of another layout."""

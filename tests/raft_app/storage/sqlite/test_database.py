@@ -96,19 +96,6 @@ def test_size_of_the_wal_is_that_of_its_file(database: BrokerDatabase, tmp_path:
     assert database.wal_size_bytes() == size
 
 
-def test_wal_that_was_made_longer_is_written_over(database: BrokerDatabase) -> None:
-    with database.cursor() as cursor:
-        cursor.execute("CREATE TABLE t (x)")
-        database.lengthen_wal(100_000)
-        assert database.wal_size_bytes() == 100_000
-        cursor.execute("INSERT INTO t VALUES (1)")
-        assert database.wal_size_bytes() == 100_000
-        database.lengthen_wal(50_000)
-        assert database.wal_size_bytes() == 100_000
-        cursor.execute("SELECT x FROM t")
-        assert cursor.fetchone() == (1,)
-
-
 def test_emptied_wal_has_no_bytes(database: BrokerDatabase, tmp_path: Path) -> None:
     with database.cursor() as cursor:
         cursor.execute("CREATE TABLE t (x)")

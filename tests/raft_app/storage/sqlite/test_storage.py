@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -358,6 +359,26 @@ def test_wal_is_made_longer_in_steps_until_it_is_as_long_as_it_gets(tmp_path: Pa
             lengths.append(before)
     assert sum(length > WAL_STEP_BYTES for length in lengths) == 2, lengths
     assert lengths[-1] == 3 * MIB
+    storage.close()
+
+
+def test_process_without_a_descriptor_to_spare_writes_on(tmp_path: Path) -> None:
+    """Connections of clients may take them all; no message, step or checkpoint needs one more."""
+    storage = SqliteStorage(tmp_path, wal_limit_bytes=3 * MIB)
+    storage.open()
+    storage.write([create()])
+    index, before = 0, storage.wal_checkpoints
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, allowed[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            (tmp_path / "one-more").touch()
+        while storage.wal_checkpoints == before:
+            index += 1
+            storage.write([append(data_entry(index, data=b"x" * 100))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert only_group(storage).initial.last_index == index
     storage.close()
 
 

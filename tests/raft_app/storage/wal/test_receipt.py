@@ -150,6 +150,18 @@ def test_noting_gives_the_next_sync_nothing_more_to_write(
     assert wal.stat().st_ino not in asked  # who asks for times has the next write change them
 
 
+def test_wal_that_was_made_longer_is_written_over(writer: Writer) -> None:
+    wal = writer.directory / "broker.sqlite3-wal"
+    writer.receipts.lengthen_wal(100_000)
+    assert wal.stat().st_size == 100_000
+    writer.write("INSERT INTO t VALUES (1)")
+    assert wal.stat().st_size == 100_000
+    writer.receipts.lengthen_wal(50_000)
+    assert wal.stat().st_size == 100_000
+    assert writer.connection.execute("SELECT data FROM t").fetchall() == [(1,)]
+    assert writer.missing() == ""
+
+
 def test_noting_drops_no_lock_of_sqlite(writer: Writer) -> None:
     with closing(sqlite3.connect(writer.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
