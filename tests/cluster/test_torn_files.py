@@ -22,7 +22,7 @@ from tests.cluster.processes import wait_until
 from tests.cluster.replicas import settled_replicas
 from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
-from tests.cluster.wal_files import WAL, receipt_in, synced_bytes
+from tests.cluster.wal_files import WAL, receipt_in, synced_bytes, written_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +42,8 @@ DAMAGES = 100 if MANY else 3
 """Places drawn by chance, of each kind of damage."""
 STEP = 1 if MANY else 7
 """Between two lengths whose verdict is asked."""
+ZEROS_STEP = 1_009 if MANY else 4_099
+"""Between two of them in the zeros; no divisor of a frame, so that cuts are all over frames."""
 
 
 @dataclass
@@ -53,6 +55,8 @@ class Torn:
     """Of its replica, stored and acknowledged."""
     synced_bytes: int
     """The log up to the end of what was synced."""
+    written_bytes: int
+    """The log up to the end of what was written; the rest are zeros that make room."""
     wal: bytes
 
     def copy(self, place: Path, wal: bytes) -> Path:
@@ -88,7 +92,10 @@ class TornCluster:
         self.broker.kill()
         disk.heal()
         kept = shutil.copytree(self.broker.directory, directory / "left")
-        self.left = Torn(kept, last_index, synced_bytes(kept), (kept / WAL).read_bytes())
+        self.left = Torn(
+            kept, last_index, synced_bytes(kept), written_bytes(kept), (kept / WAL).read_bytes()
+        )
+        assert self.left.written_bytes > self.left.synced_bytes, "killed before it wrote"
 
 
 @pytest.fixture(scope="module")
@@ -125,25 +132,36 @@ def test_log_cut_anywhere_after_the_last_sync_has_lost_nothing(
     storage_of: Callable[[Path], tuple[str, int]],
     say: Callable[[str], None],
 ) -> None:
+    """The file ends there, or what was written does: how long a file is may outlive its bytes."""
     left = broken.left
-    tail = len(left.wal) - left.synced_bytes
-    assert tail > 0, "the broker was killed before it wrote"
+    synced, written, whole = left.synced_bytes, left.written_bytes, len(left.wal)
     place = left.copy(tmp_path / "copy", left.wal)
     receipt = receipt_in(place)
+    in_zeros, in_written = range(whole, written, -ZEROS_STEP), range(written, synced - 1, -STEP)
     with (place / WAL).open("r+b") as wal:
-        for length in range(len(left.wal), left.synced_bytes - 1, -STEP):
+        for length in in_zeros:
             wal.truncate(length)
             assert doubt_about(place, None, receipt) == "", length
-    lengths = [left.synced_bytes, left.synced_bytes + 1, len(left.wal) - 1, len(left.wal)]
-    chosen = range(left.synced_bytes, len(left.wal))
-    lengths += random.Random(SEED).sample(chosen, min(STARTS, tail))
-    for length in lengths:
-        faulty, last_index = storage_of(left.copy(place, left.wal[:length]))
-        assert faulty == "", length
-        assert last_index >= left.last_index, length
+        for length in in_written:
+            wal.truncate(length)
+            assert doubt_about(place, None, receipt) == "", length
+            wal.truncate(whole)
+            assert doubt_about(place, None, receipt) == "", f"zeros from {length} on"
+    chance = random.Random(SEED)
+    cuts = [synced, synced + 1, written - 1, written]
+    cuts += chance.sample(range(synced, written), min(STARTS, written - synced))
+    lengths = [*cuts, whole - 1, whole]
+    lengths += chance.sample(range(written, whole), min(DAMAGES, whole - written))
+    logs = {f"cut at {at}": left.wal[:at] for at in lengths}
+    logs |= {f"zeros from {at} on": left.wal[:at].ljust(whole, b"\0") for at in cuts}
+    for damage, damaged in logs.items():
+        faulty, last_index = storage_of(left.copy(place, damaged))
+        assert faulty == "", damage
+        assert last_index >= left.last_index, damage
     say(
-        f"write-ahead log of {len(left.wal)} bytes cut at {tail // STEP + 1} of the {tail + 1}"
-        f" bytes after the last sync: no doubt; {len(lengths)} opened: nothing lost; seed {SEED}"
+        f"write-ahead log of {written} bytes and {whole - written} zeros, synced up to {synced},"
+        f" cut at {len(in_written)} places of what was written and {len(in_zeros)} of the zeros: no"
+        f" doubt; {len(logs)} opened: nothing lost; seed {SEED}"
     )
 
 
@@ -185,7 +203,7 @@ def test_broker_with_a_torn_log_comes_back_as_the_same_replica(
 ) -> None:
     left, cluster = broken.left, broken.cluster
     assert not broken.broker.runs
-    length = (left.synced_bytes + len(left.wal)) // 2
+    length = (left.synced_bytes + left.written_bytes) // 2
     os.truncate(broken.broker.directory / WAL, length)
     broken.broker.start()
     replica = cluster.replica(broken.victim, TOPIC)
@@ -193,6 +211,7 @@ def test_broker_with_a_torn_log_comes_back_as_the_same_replica(
     found = check_history(cluster, broken.stream)
     broken.broker.kill()
     say(
-        f"broker started on a log cut {len(left.wal) - length} bytes before its end: same replica;"
-        f" {found['acknowledged']} acknowledged; lost, doubled, invented, reordered: 0"
+        f"broker started on a log cut {left.written_bytes - length} bytes before the end of what"
+        f" was written: same replica; {found['acknowledged']} acknowledged; lost, doubled,"
+        " invented, reordered: 0"
     )
