@@ -10,6 +10,12 @@ from queuesite.conf import RAFT_PORT_DISTANCE, ConfigError
 PORT_MAX = 65_535
 BROKERS_MAX = RAFT_PORT_DISTANCE - 1
 """More would give HTTP and Raft the same ports."""
+REFUSED_BY_BROWSERS = frozenset(
+    {1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670)}
+    | {6679, 6697, 10_080}
+)
+"""Above 1,023: a page there cannot be opened, as other protocols use them. Source: the Fetch
+Standard, "Port blocking"."""
 _FREE_RANGE = range(20_000, 30_000)
 """Below what systems give to outgoing connections."""
 _TRIES = 50
@@ -32,13 +38,18 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def can_be_picked(port: int) -> bool:
+    """Tell whether a server whose port is all the same could listen there, and be browsed."""
+    return port not in REFUSED_BY_BROWSERS and is_free(port)
+
+
 def choose_base(wanted: int, brokers: int, *, remembered: int = 0) -> int:
     """Return the manager's port.
 
     Args:
         wanted: the port that was asked for; 0 for any whose companions are free as well.
         brokers: how many there are.
-        remembered: the base of the last start, taken again when `wanted` is 0 and it is free.
+        remembered: the base of the last start, taken again when `wanted` is 0 and it can be.
 
     Raises:
         ConfigError: a port is out of range or in use.
@@ -49,7 +60,7 @@ def choose_base(wanted: int, brokers: int, *, remembered: int = 0) -> int:
     chance = random.SystemRandom()
     candidates = [chance.choice(_FREE_RANGE) for _ in range(_TRIES)]
     for base in ([remembered] if remembered else []) + candidates:
-        if all(port <= PORT_MAX and is_free(port) for port in ports_of(base, brokers)):
+        if all(port <= PORT_MAX and can_be_picked(port) for port in ports_of(base, brokers)):
             return base
     raise ConfigError(f"no {len(ports_of(1, brokers))} free ports found")
 

@@ -7,7 +7,7 @@ import os
 import random
 from collections import deque
 
-from queuesite.ports import is_free, ports_of
+from queuesite.ports import can_be_picked, ports_of
 
 PORTS = range(10_000, 18_000)
 """Below those of outgoing connections, so that a server which is down finds its port free again."""
@@ -27,14 +27,14 @@ def is_ours(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, and that nobody else was given not long ago.
+    """Return ports where nobody listens now, that nobody was given lately, that browsers open.
 
     Who was given a port listens there later: until then it looks free.
     """
     given = set(_given)
     ours = [port for port in PORTS if is_ours(port) and port not in given]
     random.SystemRandom().shuffle(ours)
-    found = list(itertools.islice(filter(is_free, ours), count))
+    found = list(itertools.islice(filter(can_be_picked, ours), count))
     _given.extend(found)
     return found
 
@@ -45,6 +45,6 @@ def free_base(brokers: int) -> int:
     ours = [port for port in PORTS if port % PORTS_TOGETHER == 0 and is_ours(port)]
     bases = [base for base in ours if given.isdisjoint(ports_of(base, brokers))]
     random.SystemRandom().shuffle(bases)
-    base = next(base for base in bases if all(map(is_free, ports_of(base, brokers))))
+    base = next(base for base in bases if all(map(can_be_picked, ports_of(base, brokers))))
     _given.extend(ports_of(base, brokers))
     return base

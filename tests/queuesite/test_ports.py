@@ -54,7 +54,12 @@ def test_free_base_avoids_used_ports(taken):
         choose_base(0, 3)
 
 
-def test_listening_port_is_not_free():
+@pytest.mark.parametrize("base", [10_080, 10_078, 6000, 5664])
+def test_base_with_a_port_that_browsers_refuse_is_taken_by_who_asks_for_it_alone(taken, base):
+    assert choose_base(base, 3) == base
+    assert choose_base(0, 3, remembered=base) != base
 
+
+def test_listening_port_is_not_free():
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert not is_free(server.getsockname()[1])
