@@ -36,10 +36,13 @@ compdef _myqueue myqueue
 """,
     "fish": r"""function __myqueue_complete
     set -l typed (commandline -opc)
-    set -l current (commandline -ct | string collect --allow-empty)
-    $typed[1] complete -- $typed[2..-1] $current 2>/dev/null
+    set -l current (commandline -ct)
+    set -l found ($typed[1] complete -- $typed[2..-1] "$current" 2>/dev/null)
+    and test (count $found) -gt 0
+    and printf '%s\n' $found
+    or __fish_complete_path "$current"
 end
-complete -c myqueue -a '(__myqueue_complete)'
+complete -c myqueue -f -a '(__myqueue_complete)'
 """,
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,10 +72,24 @@ def test_each_shell_has_a_script(shell: str, capsys: pytest.CaptureFixture[str])
     assert "complete -- " in capsys.readouterr().out
 
 
-def test_a_real_bash_completes(tmp_path: Path) -> None:
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in whose path `myqueue` is this one."""
     command = tmp_path / "myqueue"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m myqueue.cli "$@"\n')
     command.chmod(0o755)
+    path = os.pathsep.join((str(tmp_path), os.environ["PATH"]))
+    return {**os.environ, "PATH": path, "HOME": str(tmp_path), "TERM": "dumb"}
+
+
+def said(environ: dict[str, str], *command: str) -> str:
+    """Return what a shell prints."""
+    return subprocess.run(
+        command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def test_a_real_bash_completes(environ: dict[str, str]) -> None:
     script = """
     eval "$(myqueue completion bash)"
     complete -p myqueue >/dev/null || exit 3
@@ -82,13 +97,45 @@ def test_a_real_bash_completes(tmp_path: Path) -> None:
     _myqueue
     printf '%s\\n' "${COMPREPLY[@]}"
     """
-    path = os.pathsep.join((str(tmp_path), os.environ["PATH"]))
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script],
-        env={**os.environ, "PATH": path},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["earliest", "latest"]
+    assert said(environ, "bash", "--norc", "-c", script).split() == ["earliest", "latest"]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs Debian's package fish")
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("myqueue topi", ["topics"]),
+        ("myqueue groups reset g t --to ", ["earliest", "latest"]),
+        ("myqueue groups reset g t --to-t", ["--to-time"]),
+        ("myqueue produce t --file READ", ["README.md"]),
+    ],
+)
+def test_a_real_fish_completes(environ: dict[str, str], typed: str, expected: list[str]) -> None:
+    script = f"myqueue completion fish | source; complete -C '{typed}'"
+    assert said(environ, "fish", "--no-config", "-c", script).split() == expected
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs Debian's package zsh")
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("myqueue topi", "myqueue topics"),
+        ("myqueue completion f", "myqueue completion fish"),
+        ("myqueue groups reset g t --to-t", "myqueue groups reset g t --to-time"),
+    ],
+)
+def test_a_real_zsh_completes(environ: dict[str, str], typed: str, expected: str) -> None:
+    """A line is typed at a terminal, where completing is a matter of its line editor alone."""
+    script = f"""
+    zmodload zsh/zpty
+    zpty shell zsh -f
+    zpty -w shell 'autoload -U compinit && compinit -D -u; eval "$(myqueue completion zsh)"'
+    zpty -w shell 'show() {{ zle -I; print -r -- "now: <$BUFFER>" }}; zle -N show'
+    zpty -w shell 'bindkey "^X" show; print is ready'
+    zpty -r shell line '*is ready'
+    zpty -r shell line '*is ready'
+    zpty -w -n shell $'{typed}\t\x18'
+    zpty -r shell line '*now: <*>'
+    print -r -- "$line"
+    """
+    assert f"now: <{expected}" in said(environ, "zsh", "-f", "-c", script)
