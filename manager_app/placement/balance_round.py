@@ -81,12 +81,13 @@ def begin_moves(runtime: ManagerRuntime) -> int:
         return 0
     if runtime.balanced_version == cluster.metadata_version:
         return 0
-    if not is_level(_balance()) and _repairs().exists():
+    balance = _balance()
+    if not is_level(balance) and _repairs().exists():
         return 0
     free = MOVES_AT_ONCE - len(running_moves())
     if free <= 0:
         return 0
-    plan = plan_balance()
+    plan = _plan(balance)
     MOVES_LEFT.set(len(plan))
     if not plan:
         runtime.balanced_version = cluster.metadata_version
@@ -157,7 +158,10 @@ def running_moves() -> list[RunningMove]:
 
 def plan_balance() -> list[Move]:
     """Return the moves that would be made, those on their way left out."""
-    balance = _balance()
+    return _plan(_balance())
+
+
+def _plan(balance: Balance) -> list[Move]:
     if is_level(balance):
         return []
     replicas: dict[int, list[HeldReplica]] = defaultdict(list)
