@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.partition.commands import SetRetention
+from broker_app.partition.commands import KEEPS_ALL
 from broker_app.partition.statemachine import PartitionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from raft_app.engine.replica import Replica
-
-KEEPS_ALL = SetRetention()
 
 
 class Overview:

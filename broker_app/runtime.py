@@ -11,11 +11,13 @@ from broker_app.client_origins import ClientOrigins
 from broker_app.decode_cache import DecodeCache
 from broker_app.decoding import Decoding
 from broker_app.elections import Elections
+from broker_app.kept_told import KeptTold
 from broker_app.overview import Overview
 from broker_app.partition.commands import ForgetIdle
 from broker_app.partition.groups_with_dead import GroupsWithDead
 from broker_app.partition.retention_clock import RetentionClock
 from broker_app.partition.statemachine import PartitionState
+from broker_app.place_index import PlaceIndex
 from broker_app.traffic import Traffic
 from broker_app.waiting.gathering import Gathering
 from broker_app.waiting.longpoll import LongPolls
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
     from http_base.access import AccessTable
-    from http_base.kept import Kept
     from raft_app.engine.engine import Engine
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import BrokerIdentity
@@ -59,50 +60,6 @@ class HasLimits(Protocol):
     @property
     def limits(self) -> BrokerLimits:
         """What the services hold in memory."""
-
-
-class PlaceIndex:
-    """The replicas of an engine by topic and partition; right after a `refresh`."""
-
-    def __init__(self, engine: Engine) -> None:
-        """Index nothing yet."""
-        self.replicas: dict[tuple[str, int], Replica] = {}
-        self._engine = engine
-        self._changed = engine.watch()
-        self._change_count = -1
-        """The engine's count of replicas that came and went when this was right."""
-        self._places: list[tuple[str, int]] = []
-        """In order; empty when they are to be put in order anew."""
-
-    @property
-    def is_old(self) -> bool:
-        """Whether a replica came or went since."""
-        return self._change_count != self._engine.replica_table.change_count
-
-    @property
-    def places(self) -> list[tuple[str, int]]:
-        """Topic and index of all, in order."""
-        if not self._places:
-            self._places = sorted(self.replicas)
-        return self._places
-
-    def refresh(self) -> bool:
-        """Take in the replicas that came; index all of them anew when some went, and return that.
-
-        Of two topics of one name, one of them about to be deleted, the newer one counts.
-        """
-        self._change_count = self._engine.replica_table.change_count
-        self._places = []
-        here, changed = self._engine.replicas, dict(self._changed)
-        self._changed.clear()
-        have_gone = any(here.get(one) is not replica for one, replica in changed.items())
-        if have_gone:
-            self.replicas.clear()
-        for group_id, replica in sorted((here if have_gone else changed).items()):
-            place = (replica.spec.topic, replica.spec.partition)
-            if place not in self.replicas or self.replicas[place].group_id <= group_id:
-                self.replicas[place] = replica
-        return have_gone
 
 
 class BrokerRuntime:
@@ -138,7 +95,8 @@ class BrokerRuntime:
             bytes_max=limits.parked_bytes_max, share=self.memory.decoded
         )
         self.pop_lock = PopLock(limits.pops_waiting_max)
-        self.pop_tries, self.gathering = PopTries(), Gathering()
+        self.pop_tries = PopTries()
+        self.gathering = Gathering()
         self.receive_lock = PopLock(limits.receives_waiting_max)
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
         self.groups_with_dead = GroupsWithDead()
@@ -155,15 +113,15 @@ class BrokerRuntime:
         self._revoked: dict[str, frozenset[int]] = {}
         self.access: AccessIndex | None = None
         """Who may do what, as a manager said last; None until one did."""
-        self.overview, self._index = Overview(engine.replicas, engine.watch()), PlaceIndex(engine)
+        self.overview = Overview(engine.replicas, engine.watch())
+        self._index = PlaceIndex(engine)
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
         self.copying_dead: asyncio.Task[None] | None = None
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
-        self._kept_told: dict[int, Kept] = {}  # By group id, as it was last reported.
-        self._moved = engine.watch()  # Who may have kept more since; the first waits longest.
+        self._kept_told = KeptTold(engine.replicas, engine.watch())
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 
@@ -292,28 +250,10 @@ class BrokerRuntime:
 
         Those that waited longest come first: a manager stores what it is told, for all brokers.
         """
-        moved: list[int] = []
-        for group_id in list(self._moved):
-            if len(moved) == SIGN_REPLICAS_MAX:
-                break
-            if self._note_kept(group_id):
-                moved.append(group_id)
-        self.link.sign(moved)
-
-    def _note_kept(self, group_id: int) -> bool:
-        """Take a replica for told; return whether that says anything new."""
-        self._moved.pop(group_id)
-        replica = self.engine.replicas.get(group_id)
-        if replica is None:
-            self._kept_told.pop(group_id, None)
-            return False
-        before, now = self._kept_told.get(group_id), replica.kept
-        self._kept_told[group_id] = now
-        return before != now
+        self.link.sign(self._kept_told.next(SIGN_REPLICAS_MAX))
 
     def _heartbeat(self) -> None:
-        for group_id in list(self._moved):
-            self._note_kept(group_id)
+        self._kept_told.tell_all()
         self.link.heartbeat()
         self.overview.refresh()
         clock_ms = self.engine.clock_ms()

@@ -118,6 +118,10 @@ class SetRetention(Struct, frozen=True, array_like=True, tag=8):
     """What remains of the partition, in bytes of its batches, when older messages may go."""
 
 
+KEEPS_ALL = SetRetention()
+"""No message goes, however old it is."""
+
+
 class ForgetGroup(Struct, frozen=True, array_like=True, tag=9):
     """Drops a consumer group and its offset."""
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from broker_app.partition.commands import (
+    KEEPS_ALL,
     AppendResult,
     CommitOffsets,
     CommitRefusal,
@@ -112,7 +113,7 @@ class PartitionData:
         """What the groups that workers use have out."""
         self.makers = GroupMakers()
         """Of all groups, used by workers or not."""
-        self.retention = SetRetention()
+        self.retention = KEEPS_ALL
         """How long and how much is kept."""
         self.sizes = SizeMarks()
         """Bytes of the batches behind some offsets."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker_app.log_reading import batches_read
 from broker_app.metrics import RETENTION_FAILURES
-from broker_app.partition.commands import SetRetention, Truncate, TruncateResult
+from broker_app.partition.commands import KEEPS_ALL, SetRetention, Truncate, TruncateResult
 from broker_app.partition.retention_clock import RetentionClock
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import offset_by_time
@@ -130,7 +130,7 @@ async def _round(runtime: BrokerRuntime) -> None:
     for group_id in runtime.retention_clocks.keys() - letting_go.keys():
         del runtime.retention_clocks[group_id]
     for replica in list(letting_go.values()):
-        if not replica.serves or state_of(replica).retention == SetRetention():
+        if not replica.serves or state_of(replica).retention == KEEPS_ALL:
             continue
         try:
             await messages_truncate(

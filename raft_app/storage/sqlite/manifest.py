@@ -179,7 +179,7 @@ def _parse(content: bytes) -> tuple[Manifest, int]:
     for line in changes:
         manifest.follow(_change_in(line))
     with suppress(ValueError, msgspec.MsgspecError):
-        manifest.follow(_change_in(cut_off[:-1]))  # All of it is there, but the end of the line.
+        manifest.follow(_change_in(cut_off[:-1]))  # Nothing is cut off: its end is damaged.
     return manifest, len(crc) + len(text) + 2
 
 
