@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_app.engine.local_replicas import Event
+
 if TYPE_CHECKING:
-    from raft_app.engine.engine import Engine
+    from raft_app.engine.local_replicas import LocalReplicas
     from raft_app.engine.replica import Replica
 
 
 class PlaceIndex:
     """The replicas of an engine by topic and partition; right after a `refresh`."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Index nothing yet."""
+    def __init__(self, replicas: LocalReplicas) -> None:
+        """Index nothing yet.
+
+        Args:
+            replicas: of an engine.
+        """
         self.replicas: dict[tuple[str, int], Replica] = {}
-        self._engine = engine
-        self._changed = engine.watch()
-        self._change_count = -1
-        """The engine's count of replicas that came and went when this was right."""
+        self._here = replicas
+        self._moved = replicas.watch(Event.MOVED)
+        """Those that came or went since this was right."""
         self._places: list[tuple[str, int]] = []
         """In order; empty when they are to be put in order anew."""
 
     @property
     def is_old(self) -> bool:
         """Whether a replica came or went since."""
-        return self._change_count != self._engine.replica_table.change_count
+        return bool(self._moved)
 
     @property
     def places(self) -> list[tuple[str, int]]:
@@ -39,14 +44,13 @@ class PlaceIndex:
 
         Of two topics of one name, one of them about to be deleted, the newer one counts.
         """
-        self._change_count = self._engine.replica_table.change_count
         self._places = []
-        here, changed = self._engine.replicas, dict(self._changed)
-        self._changed.clear()
-        have_gone = any(here.get(one) is not replica for one, replica in changed.items())
+        here, moved = self._here, dict(self._moved)
+        self._moved.clear()
+        have_gone = any(here.get(one) is not replica for one, replica in moved.items())
         if have_gone:
             self.replicas.clear()
-        for group_id, replica in sorted((here if have_gone else changed).items()):
+        for group_id, replica in sorted((here if have_gone else moved).items()):
             place = (replica.spec.topic, replica.spec.partition)
             if place not in self.replicas or self.replicas[place].group_id <= group_id:
                 self.replicas[place] = replica

@@ -30,6 +30,7 @@ from http_base.tokens import secret_fingerprint
 from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.engine import Engine
+from raft_app.engine.local_replicas import Event
 from raft_app.engine.vouching import Remembered
 from raft_app.storage.protocol import PeerAddress, SaveIdentity
 from raft_app.storage.sqlite.storage import SqliteStorage
@@ -97,7 +98,7 @@ class BrokerProcess:
             self._storage.close()
             raise
         self.engine = self._make_engine()
-        self._unreported = self.engine.watch()
+        self._unreported = self.engine.replicas.watch(*Event)
         self._peers = PeerLink(self.engine.peers, self.options.cluster_secret, tls=self.options.tls)
         self.runtime = BrokerRuntime(
             self.engine, self._link, self.options, peers=self._peers, identity=self._identity

@@ -29,6 +29,7 @@ from http_base.access import AccessIndex
 from http_base.tasks import cancel, spawn
 from myqueue.contract import retry_after
 from myqueue.contract.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
+from raft_app.engine.local_replicas import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,15 +114,15 @@ class BrokerRuntime:
         self._revoked: dict[str, frozenset[int]] = {}
         self.access: AccessIndex | None = None
         """Who may do what, as a manager said last; None until one did."""
-        self.overview = Overview(engine.replicas, engine.watch())
-        self._index = PlaceIndex(engine)
+        self.overview = Overview(engine.replicas, engine.replicas.watch(*Event))
+        self._index = PlaceIndex(engine.replicas)
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
         self.copying_dead: asyncio.Task[None] | None = None
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
-        self._kept_told = KeptTold(engine.replicas, engine.watch())
+        self._kept_told = KeptTold(engine.replicas, engine.replicas.watch(*Event))
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 

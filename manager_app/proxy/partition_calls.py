@@ -186,11 +186,14 @@ class PartitionCalls:
         self, deadline: float, call: PartitionCall, answer_type: type[_A], search: _Search
     ) -> _A:
         """Try one broker after another until the leader answers or the deadline has come."""
+        failure: QueueError | None = None
         while True:
             broker_id = self._next_broker(call.partition, search)
             left_s = deadline - asyncio.get_running_loop().time()
             if left_s < _last_try_s(call):
-                raise NoLeader(f"no time is left to ask who leads {_named(call.partition)}")
+                raise failure or NoLeader(
+                    f"no time is left to ask who leads {_named(call.partition)}"
+                )
             try:
                 return await self._try(call, answer_type, broker_id, left_s)
             except (CallFailed, QueueError) as error:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from raft_app.core.progress import ProgressState
 from raft_app.engine.context import is_present
+from raft_app.engine.local_replicas import Event
 from raft_app.storage.protocol import Compact, ReleaseSpace
 from raft_app.storage.stream import BROKER_STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from raft_app.engine.config import EngineConfig
+    from raft_app.engine.local_replicas import LocalReplicas
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
@@ -30,24 +30,21 @@ class Compactor:
 
     def __init__(
         self,
-        replicas: Mapping[int, Replica],
+        replicas: LocalReplicas,
         storage: Storage,
         stream: StorageStream,
         config: EngineConfig,
-        *,
-        changed: dict[int, Replica],
     ) -> None:
         """Take care of some replicas.
 
         Args:
-            replicas: by group id.
+            replicas: of the engine.
             storage: tells what is left to do.
             stream: the steps are done through it.
             config: limits.
-            changed: gets every replica that something happened to, or whose checkpoint became
-                durable; they are taken out here, once there is nothing to delete.
         """
-        self._changed = changed
+        self._changed = replicas.watch(Event.APPLIED, Event.STORED)
+        """They are taken out once there is nothing to delete."""
         self._replicas = replicas
         self._storage = storage
         self._stream = stream

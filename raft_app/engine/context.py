@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from http_base import tasks
+from myqueue.contract.errors import NoLeader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -47,8 +48,16 @@ class EngineContext:
         return is_present(replica, self.replicas)
 
     async def read(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a reading method of storage in a reader thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.readers, function, *args)
+        """Call a reading method of storage in a reader thread.
+
+        Raises:
+            NoLeader: the engine has stopped meanwhile.
+        """
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self.readers, function, *args)
+        except RuntimeError as error:  # says the executor once it is shut down
+            raise NoLeader("the broker stops") from error
+        return await reading
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run work in the loop; what it does not handle itself stops the broker."""

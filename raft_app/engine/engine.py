@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from myqueue.contract import retry_after
@@ -35,6 +34,7 @@ from raft_app.engine.context import EngineContext
 from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
 from raft_app.engine.guard import Guard
+from raft_app.engine.local_replicas import LocalReplicas
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.membership import ReplicaChanges
 from raft_app.engine.replica import Replica
@@ -53,12 +53,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from http_base.memory_budget import MemoryBudget, MemoryShare
+    from raft_app.core.rawnode import RawNode
     from raft_app.core.types import RaftMember, Rpc
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.membership import ReplicaChange
-    from raft_app.statemachine import StateMachineFactory
+    from raft_app.statemachine import StateMachine, StateMachineFactory
     from raft_app.storage.protocol import (
         BrokerIdentity,
+        Checkpoint,
         GroupSpec,
         PeerAddress,
         Storage,
@@ -238,13 +240,12 @@ class Engine:
         self.transport_counters = transport.counters
         self.commits = storage.commits
         self.config = config
-        self.replicas: dict[int, Replica] = {}
+        self.replicas = LocalReplicas()
         self.peers: dict[int, PeerAddress] = {}
         self.on_applied: list[Callable[[Replica], None]] = []
         """Called in the loop after a replica applied entries."""
         self.on_leadership: list[Callable[[Replica], None]] = []
         """Called in the loop when role, leader, term or readiness of a replica changed."""
-        self._watchers: list[dict[int, Replica]] = []
         self._storage = storage
         self._transport = transport
         self._factory = factory
@@ -285,7 +286,7 @@ class Engine:
         self._make_loop()
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
-            self.engine_loop.mark(self.replica_table.open(stored))
+            self.replica_table.open(stored)
         self.vouching.begin(self._loop, self.config.vouch_wait_ms)
         take_peers(self.peers, await self._context.read(self._storage.load_peers))
         self._dial_peers()
@@ -318,14 +319,12 @@ class Engine:
             on_failure=self.fail,
             windows=self.windows,
         )
-        self.engine_loop.watchers = self._watchers
         self.engine_loop.on_applied = self.on_applied
         self.engine_loop.on_leadership = self.on_leadership
 
     def _make_parts(self) -> None:
         """Put together what works in the loop."""
         self._make_guard()
-        compactable = self.watch()
         self.replica_table = ReplicaTable(
             replicas=self.replicas,
             stream=self.stream,
@@ -333,12 +332,9 @@ class Engine:
             config=self.config,
             randomizer=self._randomizer,
             failure=self.failure,
-            make_replica=partial(
-                Replica, peers=self.peers, memory=self.memory, windows=self.windows
-            ),
+            make_replica=self._make_replica,
             recent_bytes_max=self.memory.recent.limit_bytes,
         )
-        self.replica_table.changed, self.replica_table.stored = self.watch(), compactable
         self._context = context = EngineContext(
             config=self.config,
             replicas=self.replicas,
@@ -350,9 +346,7 @@ class Engine:
         self.vouching = Vouching(self.replicas, self.engine_loop)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
         self.adoption = Adoption(context, self.replica_table)
-        self.compactor = Compactor(
-            self.replicas, self._storage, self.stream, self.config, changed=compactable
-        )
+        self.compactor = Compactor(self.replicas, self._storage, self.stream, self.config)
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context, self.replica_table, self._transport)
         self.snapshots_received = SnapshotReceiver(context, self.replica_table)
@@ -369,6 +363,22 @@ class Engine:
             declines_to_lead=self.full_disk.declines_to_lead,
             unwritten=self.memory.unwritten,
         )
+
+    def _make_replica(
+        self, spec: GroupSpec, node: RawNode, state_machine: StateMachine, checkpoint: Checkpoint
+    ) -> Replica:
+        """Put a replica together, and have it drained in the next turn."""
+        replica = Replica(
+            spec,
+            node,
+            state_machine,
+            checkpoint,
+            peers=self.peers,
+            memory=self.memory,
+            windows=self.windows,
+        )
+        self.engine_loop.mark(replica)
+        return replica
 
     def _make_guard(self) -> None:
         """Make what notices that peers come and go."""
@@ -429,16 +439,6 @@ class Engine:
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the loop; may be called from any thread."""
         self._loop.call_soon_threadsafe(callback, *args)
-
-    def watch(self) -> dict[int, Replica]:
-        """Return a map of all replicas that also gets each that something happens to from now on.
-
-        So whoever takes out what it has looked at sees what has changed, and looks at no others.
-        It is by group id; a replica that is not in `replicas` any more is gone.
-        """
-        seen = dict(self.replicas)
-        self._watchers.append(seen)
-        return seen
 
     # --- time -------------------------------------------------------------------------------
 
@@ -637,8 +637,7 @@ class Engine:
             StalePlacement: this directory had that replica before, or has another of the group.
         """
         used = await self._context.read(self._storage.used_replica_ids, spec.group_id)
-        replica = await self.replica_table.create(spec, membership, campaign=campaign, used=used)
-        self.engine_loop.mark(replica)
+        await self.replica_table.create(spec, membership, campaign=campaign, used=used)
 
     async def join_replica(self, spec: GroupSpec) -> None:
         """Make a replica that joins a group: it learns everything from the leader.

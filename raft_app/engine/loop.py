@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import Role
+from raft_app.engine.local_replicas import Event
 from raft_app.engine.replica import Effects
 from raft_app.engine.windows import PeerWindows
 from raft_app.failpoints import reach
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import EntriesWanted, Entry, Rpc, Write
     from raft_app.engine.cache import TailCache
+    from raft_app.engine.local_replicas import LocalReplicas
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
@@ -47,7 +49,7 @@ class EngineLoop:
     def __init__(
         self,
         *,
-        replicas: Mapping[int, Replica],
+        replicas: LocalReplicas,
         transport: RaftTransport,
         storage: Storage,
         stream: StorageStream,
@@ -59,7 +61,7 @@ class EngineLoop:
         """Make a runner in the running loop.
 
         Args:
-            replicas: the engine's, by group id.
+            replicas: the engine's; their watchers are told what happens.
             transport: RPCs go there.
             storage: older entries are read from it, in `readers`.
             stream: writes go there.
@@ -70,8 +72,6 @@ class EngineLoop:
             windows: say whose turn it is to send to a peer that has enough; not bounded when None.
         """
         self._windows = windows or PeerWindows.unbounded()
-        self.watchers: list[dict[int, Replica]] = []
-        """Each gets, by group id, every replica that something happens to, also that it goes."""
         self.on_applied: list[Callable[[Replica], None]] = []
         self.on_leadership: list[Callable[[Replica], None]] = []
         self.on_snapshot_wanted: Callable[[Replica, int], None] = _ignore
@@ -81,6 +81,8 @@ class EngineLoop:
         self.turns = 0
         self._loop = asyncio.get_running_loop()
         self._replicas = replicas
+        self._drained = replicas.watchers[Event.DRAINED]
+        self._applied = replicas.watchers[Event.APPLIED]
         self._transport = transport
         self._storage = storage
         self._stream = stream
@@ -113,8 +115,6 @@ class EngineLoop:
     def forget(self, replica: Replica) -> None:
         """Let no time pass for a replica that is dropped."""
         self.awake.pop(replica.group_id, None)
-        for seen in self.watchers:
-            seen[replica.group_id] = replica
 
     def stop(self) -> None:
         """Run no turn any more."""
@@ -163,7 +163,7 @@ class EngineLoop:
     def _run_turn(self) -> None:
         effects, self._effects = self._effects, Effects()
         dirty, self._dirty = self._dirty, {}
-        for seen in self.watchers:
+        for seen in self._drained:
             seen.update(dirty)
         for group_id, replica in dirty.items():
             if self._replicas.get(group_id) is replica:
@@ -268,7 +268,7 @@ class EngineLoop:
 
     def _tell(self, effects: Effects) -> None:
         """Tell the listeners what happened."""
-        for seen in self.watchers:
+        for seen in self._applied:
             seen.update(effects.applied)
         for replica in effects.applied.values():
             is_leader = replica.node.role is Role.LEADER
@@ -287,7 +287,7 @@ class EngineLoop:
         """Note that a write is durable."""
         if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
-            for seen in self.watchers:
+            for seen in self._drained:
                 seen[replica.group_id] = replica
             replica.persisted(write, self._effects)
             self._durable.append(replica)

@@ -13,6 +13,7 @@ from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.rawnode import RawNode
 from raft_app.engine.context import is_present
+from raft_app.engine.local_replicas import Event
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import InitialState, Membership
     from raft_app.engine.config import EngineConfig
+    from raft_app.engine.local_replicas import LocalReplicas
     from raft_app.engine.replica import CheckpointMark, Replica
     from raft_app.statemachine import StateMachine, StateMachineFactory
     from raft_app.storage.protocol import GroupSpec, Operation, StoredGroup
@@ -35,7 +37,7 @@ class ReplicaTable:
     def __init__(
         self,
         *,
-        replicas: dict[int, Replica],
+        replicas: LocalReplicas,
         stream: StorageStream,
         factory: StateMachineFactory,
         config: EngineConfig,
@@ -47,19 +49,17 @@ class ReplicaTable:
         """Manage `replicas`, which the engine reads.
 
         Args:
-            replicas: by group id; changed here alone.
+            replicas: changed here alone.
             stream: everything is stored through it.
             factory: makes the state machine of each replica.
             config: limits.
             randomizer: given to the nodes.
             failure: done when the broker failed; ends what waits for storage.
-            make_replica: puts one together.
+            make_replica: puts one together, which takes part from the next turn on.
             recent_bytes_max: applied entries that all logs together keep in memory.
         """
-        self.changed: dict[int, Replica] = {}
-        """Gets every replica that something happened to; they are taken out here."""
-        self.stored: dict[int, Replica] = {}
-        """Gets every replica whose checkpoint became durable, from here."""
+        self._applied = replicas.watch(Event.APPLIED)
+        """Those that may need a checkpoint; they are taken out here."""
         self._make_replica = make_replica
         self._recent_bytes_max = recent_bytes_max
         self._recent_bytes = config.raft.max_recent_bytes
@@ -75,8 +75,6 @@ class ReplicaTable:
         """By group id: new replicas whose first transaction is under way."""
         self._made: set[tuple[int, int]] = set()
         """(Group id, replica id) of all that were made since the start."""
-        self.change_count = 0
-        """How often a replica came or went."""
 
     def open(self, stored: StoredGroup) -> Replica:
         """Start a replica from what was stored; one that is in doubt starts as faulty."""
@@ -177,8 +175,7 @@ class ReplicaTable:
 
     def let_go(self, replica: Replica) -> None:
         """Have a replica no longer; what it stored stays."""
-        del self._replicas[replica.group_id]
-        self.change_count += 1
+        self._replicas.drop(replica)
         replica.forget_memory()
         self._share_recent()
         replica.fail_waiters(f"{replica.label} is deleted")
@@ -187,23 +184,23 @@ class ReplicaTable:
         """Store the state of the replicas that applied most since their last checkpoint.
 
         As many as the limits of one request allow; the others have their turn at the next one.
-        Nothing is done for those that nothing happened to.
+        Nothing is done for those that applied nothing.
         """
         config = self._config
         due = [
             replica
-            for replica in self.changed.values()
+            for replica in self._applied.values()
             if is_present(replica, self._replicas)
             and replica.checkpoint_due(
                 entries=config.checkpoint_entries, min_bytes=config.checkpoint_min_bytes
             )
         ]
         due.sort(key=lambda one: one.applied.handed_over.index - one.applied.index)
-        self.changed.clear()
+        self._applied.clear()
         room_bytes = config.checkpoint_bytes_per_request
         for number, replica in enumerate(due):
             if number >= config.checkpoints_per_request or room_bytes <= 0:
-                self.changed[replica.group_id] = replica
+                self._applied[replica.group_id] = replica
                 continue
             checkpoint, _ = self.submit_checkpoint(replica)
             room_bytes -= len(checkpoint.state)
@@ -231,7 +228,7 @@ class ReplicaTable:
         self, replica: Replica, mark: CheckpointMark, durable: asyncio.Future[None]
     ) -> None:
         replica.applied.stored(mark)
-        self.stored[replica.group_id] = replica
+        self._replicas.happened(Event.STORED, replica)
         _resolve(durable)
 
     async def store(self, group_id: int, operation: Operation) -> None:
@@ -257,8 +254,7 @@ class ReplicaTable:
             self._failure.result()
 
     def _add(self, replica: Replica) -> None:
-        self._replicas[replica.group_id] = replica
-        self.change_count += 1
+        self._replicas.add(replica)
         replica.keep_recent(self._recent_bytes)
         self._share_recent()
 

@@ -27,6 +27,7 @@ from myqueue.contract.errors import (
 from raft_app.core.progress import ProgressState
 from raft_app.core.status import PeerStatus, Status
 from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, Role
+from raft_app.engine.local_replicas import Event, LocalReplicas
 from raft_app.engine.membership import ReplicaChange
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import CommandAnswer, Join, Propose
@@ -50,10 +51,10 @@ class ReplicaTwin:
         spec: GroupSpec,
         membership: Membership,
         limits: StateLimits,
-        watchers: list[dict[int, ReplicaTwin]] | None = None,
+        among: LocalReplicas | None = None,
     ) -> None:
-        self.watchers = [] if watchers is None else watchers
-        """Each gets the replica when something happens to it, as those of an engine do."""
+        self.among: Any = LocalReplicas() if among is None else among
+        """Whose watchers are told what happens to this one."""
         self.spec = spec
         self.group_id = spec.group_id
         self.membership = membership
@@ -80,8 +81,7 @@ class ReplicaTwin:
 
     def note_change(self) -> None:
         """Tell whoever watches that something happened."""
-        for seen in self.watchers:
-            seen[self.group_id] = self
+        self.among.happened(Event.APPLIED, self)
 
     @property
     def node(self) -> ReplicaTwin:
@@ -179,9 +179,7 @@ class EngineTwin:
         self.broker_id = 1
         self.memory = MemoryBudget()
         self.limits = limits or StateLimits()
-        self.replicas: dict[int, ReplicaTwin] = {}
-        self.replica_table = SimpleNamespace(change_count=0)
-        self._watchers: list[dict[int, ReplicaTwin]] = []
+        self.replicas: Any = LocalReplicas()
         self.peers: dict[int, Any] = {2: None}
         self.connected_peers = frozenset({2})
         self.reached_peers: frozenset[int] = frozenset()
@@ -223,15 +221,8 @@ class EngineTwin:
 
     def remove(self, group_id: int) -> None:
         """Drop a group."""
-        gone = self.replicas.pop(group_id, None)
-        if gone is not None:
-            gone.note_change()
-            self.replica_table.change_count += 1
-
-    def watch(self) -> dict[int, ReplicaTwin]:
-        """Return a map of all replicas that also gets each that something happens to."""
-        self._watchers.append(dict(self.replicas))
-        return self._watchers[-1]
+        if group_id in self.replicas:
+            self.replicas.drop(self.replicas[group_id])
 
     def release(self) -> None:
         """Commit what was held back, and hold back no more."""
@@ -427,11 +418,9 @@ class EngineTwin:
 
     def _add(self, spec: GroupSpec, membership: Membership) -> ReplicaTwin:
         if spec.group_id not in self.replicas:
-            self.replicas[spec.group_id] = ReplicaTwin(
-                spec, membership, self.limits, self._watchers
-            )
-            self.replica_table.change_count += 1
-        return self.replicas[spec.group_id]
+            self.replicas.add(ReplicaTwin(spec, membership, self.limits, self.replicas))
+        made: ReplicaTwin = self.replicas[spec.group_id]
+        return made
 
     def _commit(self, replica: ReplicaTwin) -> None:
         if not self.holding:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker_app.kept_told import KeptTold
+from raft_app.engine.local_replicas import Event
 
 if TYPE_CHECKING:
     from tests.broker_app.engine_twin import EngineTwin
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def told(engine: EngineTwin) -> KeptTold:
     for group_id in (1, 2, 3):
         engine.add(partition=group_id, group_id=group_id)
-    return KeptTold(engine.replicas, engine.watch())  # type: ignore[arg-type]
+    return KeptTold(engine.replicas, engine.replicas.watch(*Event))  # type: ignore[arg-type]
 
 
 def keep_more(engine: EngineTwin, *group_ids: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from broker_app.overview import Overview
 from broker_app.partition.commands import CommitOffsets, SetRetention
 from broker_app.partition.limits import StateLimits
+from raft_app.engine.local_replicas import Event
 from tests.broker_app.engine_twin import EngineTwin
 from tests.broker_app.replica import batch_of
 
@@ -23,7 +24,7 @@ def engine() -> EngineTwin:
 
 @pytest.fixture
 def overview(engine: EngineTwin) -> Overview:
-    return Overview(engine.replicas, engine.watch())
+    return Overview(engine.replicas, engine.replicas.watch(*Event))
 
 
 def facts(overview: Overview) -> tuple[Any, ...]:
@@ -41,7 +42,7 @@ def facts(overview: Overview) -> tuple[Any, ...]:
 
 def recounted(engine: EngineTwin) -> tuple[Any, ...]:
     """Return what somebody says who looks at every replica."""
-    return facts(Overview(engine.replicas, engine.watch()))
+    return facts(Overview(engine.replicas, engine.replicas.watch(*Event)))
 
 
 async def test_every_sum_follows_what_happens_to_a_replica(
@@ -84,7 +85,7 @@ async def test_a_replica_that_takes_the_place_of_another_counts_once(
 
 
 def test_nothing_is_looked_at_that_did_not_change(engine: EngineTwin) -> None:
-    changed = engine.watch()
+    changed = engine.replicas.watch(*Event)
     overview = Overview(engine.replicas, changed)
     for group_id in range(1, 50):
         engine.add("logs", group_id, group_id=group_id)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myqueue.contract.errors import PartitionNotFound
+from raft_app.engine.local_replicas import LocalReplicas
+from tests.broker_app.engine_twin import runtime_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
+    from tests.broker_app.engine_twin import EngineTwin
 
 
-class WalkedReplicas(dict[int, "ReplicaTwin"]):
+class WalkedReplicas(LocalReplicas):
     """Replicas that count who looks at all of them."""
 
     walks = 0
@@ -75,10 +77,10 @@ def test_newer_group_of_a_name_counts_though_another_went_meanwhile(
 
 
 def test_flood_of_unknown_partitions_walks_over_the_groups_once_when_one_went(
-    runtime: BrokerRuntime, engine: EngineTwin
+    engine: EngineTwin,
 ) -> None:
-    watched = WalkedReplicas()
-    engine.replicas = watched
+    engine.replicas = watched = WalkedReplicas()
+    runtime = runtime_over(engine)
     for partition in range(10):
         engine.add("logs", partition, group_id=partition + 1)
     for walks in (0, 1, 2):

@@ -116,6 +116,14 @@ class ScriptedClient:
         return step
 
 
+class SlowClient:
+    """A client of brokers that answer at the very end, and send the caller elsewhere."""
+
+    async def call(self, address, call, answer_type, *, timeout_s):
+        await asyncio.sleep(timeout_s)
+        raise NotLeader("it moved on", leader={"broker_id": 2})
+
+
 async def ask(site, *script, method="POST", timeout_ms=150):
     """Call the leader of a partition with a repeatable call, through a scripted client."""
     if "logs" not in site.runtime.metadata.current.topics:
@@ -125,6 +133,15 @@ async def ask(site, *script, method="POST", timeout_ms=150):
     return await calls.call(
         PartitionCall(partition, method, "/x", {}, timeout_ms=timeout_ms, repeatable=True), Done
     )
+
+
+async def test_whoever_has_no_time_left_is_told_what_was_answered_last(site):
+    await site.create_topic(partitions=1)
+    partition = (await site.runtime.find_topic("logs")).partition(0)
+    calls = PartitionCalls(site.runtime.metadata, SlowClient())
+    call = PartitionCall(partition, "GET", "/x", {}, timeout_ms=100)
+    with pytest.raises(NoLeader, match="has no leader at the moment"):
+        await calls.call(call, Done)
 
 
 @pytest.mark.parametrize("first", [OutcomeUnknown("it broke"), CommitTimeout(outcome="unknown")])

@@ -127,3 +127,11 @@ async def test_a_disk_that_hangs_holds_no_reader_for_longer_than_the_limit(clust
         answers.set()
     monkeypatch.setattr(engine, "READ_TIMEOUT_S", 30)
     assert len(await leader.read_batches(1, 0, 1, 1 << 20)) == 1
+
+
+async def test_who_still_reads_when_the_engine_stops_is_sent_elsewhere(cluster):
+    await cluster.append("a")
+    leader = cluster.the_leader()
+    await cluster.stop(leader.broker_id)
+    with pytest.raises(NoLeader, match="stops"):
+        await leader.read_batches(1, 0, 1, 1 << 20)

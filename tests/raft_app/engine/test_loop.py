@@ -13,6 +13,7 @@ from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import AppendEntries, Entry, EntryKind, Membership, RaftMember
 from raft_app.engine.cache import TailCache
+from raft_app.engine.local_replicas import LocalReplicas
 from raft_app.engine.loop import APPLIED_MAX, EngineLoop
 from raft_app.engine.replica import Replica as RealReplica
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SetFaulty
@@ -60,7 +61,7 @@ def make(replicas, failures):
 async def test_group_marked_twice_is_drained_once():
     drained: list[int] = []
     replica = Replica(1, drained)
-    engine_loop = make({1: replica}, [])
+    engine_loop = make(LocalReplicas([replica]), [])
     engine_loop.mark(replica)
     engine_loop.mark(replica)
     engine_loop.run()
@@ -69,7 +70,7 @@ async def test_group_marked_twice_is_drained_once():
 
 async def test_group_that_is_gone_is_passed_over():
     drained: list[int] = []
-    engine_loop = make({}, [])
+    engine_loop = make(LocalReplicas(), [])
     engine_loop.mark(Replica(1, drained))
     engine_loop.run()
     assert drained == []
@@ -79,7 +80,7 @@ async def test_broken_turn_fails_the_broker():
     failures: list[BaseException] = []
     replica = Replica(1, [])
     replica.error = AssertionError("our own bug")
-    engine_loop = make({1: replica}, failures)
+    engine_loop = make(LocalReplicas([replica]), failures)
     engine_loop.mark(replica)
     with pytest.raises(AssertionError):
         engine_loop.run()
@@ -89,7 +90,7 @@ async def test_broken_turn_fails_the_broker():
 async def test_stopped_runner_runs_no_turn():
     drained: list[int] = []
     replica = Replica(1, drained)
-    engine_loop = make({1: replica}, [])
+    engine_loop = make(LocalReplicas([replica]), [])
     engine_loop.mark(replica)
     engine_loop.stop()
     engine_loop.run()
@@ -112,11 +113,11 @@ async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
             self.operations.append(operation)
 
     gone, successor = SoundReplica(1, []), SoundReplica(1, [])
-    replicas = {1: gone}
+    replicas = LocalReplicas([gone])
     engine_loop = make(replicas, [])
     engine_loop._stream = stored = Stored()
     engine_loop.make_faulty(gone, "a bad row")
-    replicas[1] = successor
+    replicas.add(successor)
     engine_loop.make_faulty(gone, "another bad row")
     engine_loop.run()
     assert stored.operations == []
@@ -147,7 +148,7 @@ class FollowerLoop:
         )
         self.stream = StorageStream(self, on_failure=pytest.fail, unwritten=memory.unwritten)
         self.loop = EngineLoop(
-            replicas={7: self.replica},
+            replicas=LocalReplicas([self.replica]),
             transport=self,
             storage=None,
             stream=self.stream,

@@ -13,6 +13,7 @@ from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.types import Membership, RaftMember
 from raft_app.engine.config import EngineConfig
+from raft_app.engine.local_replicas import Event, LocalReplicas
 from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.statemachine import InconsistentEntry
@@ -69,7 +70,7 @@ async def stream():
 @pytest.fixture
 async def table(stream):
     return ReplicaTable(
-        replicas={},
+        replicas=LocalReplicas(),
         stream=stream,
         factory=machine,
         config=EngineConfig(checkpoints_per_request=1, checkpoint_entries=1),
@@ -197,17 +198,43 @@ async def test_deleted_replica_is_gone_from_memory_and_storage(table, stream):
     assert stream.operations[-1] == DeleteGroup(7)
 
 
-async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(table):
+async def test_watchers_are_told_when_a_group_comes_or_goes_and_else_not(table):
+    moved = table._replicas.watch(Event.MOVED)
     replica = await table.create(SPEC, ALONE, campaign=False, used=frozenset())
-    assert table.change_count == 1
+    assert moved.pop(7) is replica
     await table.create(SPEC, ALONE, campaign=False, used=frozenset())
-    assert table.change_count == 1
+    assert not moved
     await table.delete(replica)
+    assert moved.pop(7) is replica
     await table.delete(replica)
-    assert table.change_count == 2
+    assert not moved
     checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1, 0]')
-    table.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
-    assert table.change_count == 3
+    opened = table.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
+    assert moved == {7: opened}
+
+
+async def test_whoever_sees_a_new_replica_has_been_told_of_it(table, stream):
+    moved = table._replicas.watch(Event.MOVED)
+    stream.fails = True
+    making = asyncio.ensure_future(table.create(SPEC, ALONE, campaign=False, used=frozenset()))
+    await stream.asked()
+    stream.finish()
+    while not table._replicas:
+        await asyncio.sleep(0)
+    assert not making.done(), "somebody may look before the one who asked for it"
+    assert moved == table._replicas
+    await making
+
+
+async def test_replica_that_nobody_waits_for_any_more_is_made(table, stream):
+    stream.fails = True
+    making = asyncio.ensure_future(table.create(SPEC, ALONE, campaign=True, used=frozenset()))
+    await stream.asked()
+    making.cancel()
+    await asyncio.wait((making,))
+    stream.finish()
+    await asyncio.wait([task for _, task in table._making.values()])
+    assert list(table._replicas) == [7]
 
 
 async def test_failure_of_the_broker_ends_what_waits_for_storage(table, stream):
@@ -245,7 +272,7 @@ async def test_checkpoints_are_staggered(table, stream):
         spec = GroupSpec(group_id, 1, "logs", 0)
         replica = table.open(StoredGroup(spec, initial, NOTHING))
         replica.applied.index = 5
-    table.changed.update(table._replicas)
+
     table.store_checkpoints()
     assert [operation.group_id for operation in stream.operations] == [7]
     table.store_checkpoints()
@@ -262,7 +289,7 @@ async def test_one_request_encodes_a_bounded_number_of_bytes_and_begins_where_mo
         replica = table.open(StoredGroup(spec, bootstrap_state(1, ALONE), NOTHING))
         replica.state_machine.values = ["x" * 90]  # and 10 more bytes when it is encoded
         replica.applied.index = 100 + group_id % 4
-        table.changed[group_id] = replica
+
     expected = [3, 2, 6, 1, 5, 4]
     for stored in (3, 6, 6):
         table.store_checkpoints()

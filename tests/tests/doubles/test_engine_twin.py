@@ -19,6 +19,7 @@ from myqueue.contract.errors import (
     QueueError,
 )
 from raft_app.core.types import Membership, RaftMember
+from raft_app.engine.local_replicas import Event
 from raft_app.storage.protocol import GroupSpec
 from tests.broker_app.engine_twin import EngineTwin
 from tests.broker_app.replica import batch_of
@@ -247,11 +248,13 @@ async def test_who_lost_says_who_leads_and_what_was_under_way_never_happened(
 
 
 async def test_a_replica_that_joins_waits_for_a_leader(place: Place) -> None:
-    engine, count = place.engine, place.engine.replica_table.change_count
+    engine = place.engine
+    moved = engine.replicas.watch(Event.MOVED)
+    moved.clear()
     spec = GroupSpec(2, 21, "other", 0)
     await engine.join_replica(spec)
-    assert engine.replica_table.change_count > count
     replica = engine.replica(2)
+    assert moved == {2: replica}
     assert (replica.spec, replica.serves, replica.applied.membership) == (
         spec,
         False,
@@ -269,10 +272,13 @@ async def test_a_replica_is_made_once_and_dropped_once(place: Place) -> None:
     await engine.create_replica(spec, membership, campaign=True)
     assert engine.replica(2) is made
     assert made.applied.membership.voters == membership.voters
-    count = engine.replica_table.change_count
-    for _ in range(2):
-        await engine.delete_replica(2)
-    assert engine.replica_table.change_count == count + 1
+    moved = engine.replicas.watch(Event.MOVED)
+    moved.clear()
+    await engine.delete_replica(2)
+    assert moved == {2: made}
+    moved.clear()
+    await engine.delete_replica(2)
+    assert not moved
     with pytest.raises(PartitionNotFound):
         engine.replica(2)
 
