@@ -41,6 +41,9 @@ def append_entries(raft: Raft, rpc: AppendEntries) -> None:
         _replace_tail(raft, new)
     last_new = max(rpc.prev_index + len(rpc.entries), log.commit_index)
     log.commit_to(min(rpc.commit, last_new))
+    raft.agreed = (raft.term, last_new)
+    if not raft.may_vote:
+        return  # It may have had a later term, whose leader relied on it: see `withhold_votes`.
     raft.outbox.acknowledge(
         AppendEntriesReply(
             to=rpc.sender,
@@ -98,17 +101,23 @@ def heartbeat(raft: Raft, rpc: Heartbeat) -> None:
     """Note that the leader lives, and what is committed of what we hold.
 
     `commit` is at most what this node acknowledged, so it lies in the log unless this node lost
-    what it once stored; such a replica must not take it for committed, and must vote no more. A
-    frozen log says nothing.
+    what it once stored; such a replica must not take it for committed, and must vote no more. What
+    lies there may be something else, too, that the group overwrote since: as long as nobody has
+    vouched for this node, it is committed up to where AppendEntries of this leader agreed, no
+    further. A frozen log says nothing.
     """
     raft.hear_leader(rpc.sender)
     if not raft.log.is_frozen:
         if rpc.commit > raft.log.last_index:
             raft.lost_index = rpc.commit
             raft.may_vote = False
-        else:
+        elif raft.may_vote:
             raft.log.commit_to(rpc.commit)
-    raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term, rpc.context))
+        elif raft.agreed[0] == raft.term:
+            raft.log.commit_to(min(rpc.commit, raft.agreed[1]))
+    # Nor does who may have had a later term confirm that this leader still leads.
+    context = rpc.context if raft.may_vote else 0
+    raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term, context))
 
 
 def answer_stale(raft: Raft, rpc: Rpc) -> None:

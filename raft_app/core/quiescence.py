@@ -18,6 +18,10 @@ pre-votes in the end, and thereby wakes the others.
   also when the leader's process falls silent.
 - The same word wakes a leader that is left without a quorum, to find out by its check-quorum. It
   confirms no read meanwhile, since a read needs a round of heartbeats.
+- Thousands of groups that lost one broker wake one after the other: what drives them lets them
+  sleep on, hearing their leader no more, until their turn. Nobody needs them meanwhile, or an RPC
+  or a request wakes them. Who is elected in such a group, and finds nothing to do, sleeps again at
+  once.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from raft_app.core.types import (
     HeartbeatReply,
     PreVote,
     Quiesce,
+    Role,
     Wake,
 )
 
@@ -54,7 +59,15 @@ def is_due(raft: Raft) -> bool:
     if mark is None or mark != raft.quiet_mark:
         raft.quiet_mark, raft.quiet_since = mark, raft.now
         return False
+    if raft.is_tired and raft.log.last_index == raft.term_start_index and _hold_all(raft):
+        return True
+    raft.is_tired = False
     return raft.now - raft.quiet_since >= raft.config.quiesce_after_ticks
+
+
+def _hold_all(raft: Raft) -> bool:
+    """Tell whether every peer that is connected was heard, and so holds the whole log."""
+    return all(one.is_heard for one in raft.progress.values() if one.is_connected)
 
 
 def _is_quiet(raft: Raft) -> bool:
@@ -104,7 +117,7 @@ def _tell(raft: Raft, peer: int) -> None:
     )
 
 
-def peer_lost(raft: Raft, peer: int) -> None:
+def peer_lost(raft: Raft, peer: int, *, wakes: bool) -> None:
     """The connection from a peer broke: wake when too few are left, to see who follows.
 
     While a leader sleeps, the connection stands for the answers to heartbeats.
@@ -115,8 +128,36 @@ def peer_lost(raft: Raft, peer: int) -> None:
     progress.is_connected = False
     if raft.is_asleep:
         progress.forget_answers()
-        if not _has_quorum(raft, lambda _: True):
+        if wakes and not may_stay(raft):
             raft.wake()
+
+
+def peer_found(raft: Raft, peer: int) -> None:
+    """A peer that was taken for lost was but silent: sleep on as if nothing had been."""
+    if not raft.is_asleep:
+        return
+    if peer == raft.leader:
+        raft.find_leader_connection()
+    progress = raft.progress.get(peer)
+    if progress is not None:
+        progress.is_connected = True
+
+
+def may_stay(raft: Raft) -> bool:
+    """Tell whether a node that sleeps may: it hears its leader, or leads and hears a quorum."""
+    if raft.is_leader:
+        return _has_quorum(raft, lambda _: True)
+    return raft.hears_leader
+
+
+def strand(raft: Raft) -> None:
+    """Sleep without a leader; see `RawNode.strand`."""
+    if raft.is_leader or raft.leader != NO_REPLICA or raft.role is Role.CANDIDATE:
+        return
+    if raft.role is Role.PRE_CANDIDATE:
+        raft.become_follower(raft.term, NO_REPLICA)
+    raft.is_tired = True
+    raft.rest()
 
 
 def peer_back(raft: Raft, peer: int) -> None:
@@ -142,7 +183,7 @@ def quiesce(raft: Raft, rpc: Quiesce) -> None:
     """Fall asleep with the leader, or say that this node cannot."""
     raft.hear_leader(rpc.sender)
     log = raft.log
-    if log.is_frozen or not log.last_index == log.durable_index == rpc.commit:
+    if not raft.may_vote or log.is_frozen or not log.last_index == log.durable_index == rpc.commit:
         decline(raft)
         return
     log.commit_to(rpc.commit)
@@ -179,7 +220,8 @@ def _is_echo(raft: Raft, rpc: Rpc) -> bool:
             progress = raft.progress.get(rpc.sender)
             return progress is not None and rpc.success and rpc.index <= progress.match
         case Quiesce():
-            return True  # Taken in as ever: it may ask for more than this node has.
+            # Taken in as ever by who knows the leader: it may ask for more than this node has.
+            return rpc.sender == raft.leader
         case _:
             return False
 

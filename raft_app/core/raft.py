@@ -75,9 +75,12 @@ class Raft:
             it acknowledged: it gives no vote and no pre-vote, and does not campaign.
         lost_index: what the leader of this term heard this node acknowledge, and it has not; 0
             while nothing is known to be lost.
+        agreed: (term, index) up to which the log agreed with that of the leader of that term.
         is_asleep: no time passes for this node until something wakes it; see `quiescence`.
         quiet_mark: what a leader with nothing under way has done so far; None when something is.
         quiet_since: tick since when that is so.
+        is_tired: this node slept until its leader was lost, or no quorum was in reach: if it is
+            elected and nothing comes meanwhile, its group sleeps again at once.
     """
 
     def __init__(
@@ -106,9 +109,11 @@ class Raft:
         self.term_start_index = 0
         self.may_vote = True
         self.lost_index = 0
+        self.agreed = (0, 0)
         self.is_asleep = False
         self.quiet_mark: tuple[int, int] | None = None
         self.quiet_since = 0
+        self.is_tired = False
         self.now = 0
         self._issued_hard_state = initial.hard_state
         self._heard_at = 0
@@ -220,8 +225,13 @@ class Raft:
 
     def fall_asleep(self) -> None:
         """Let no time pass until `wake`."""
-        assert self.role not in {Role.PRE_CANDIDATE, Role.CANDIDATE}, "candidates do not sleep"
         assert self.log.commit_index == self.log.last_index, "what is not committed needs time"
+        self.is_tired = False
+        self.rest()
+
+    def rest(self) -> None:
+        """Let no time pass until `wake`, whatever is left to do."""
+        assert self.role not in {Role.PRE_CANDIDATE, Role.CANDIDATE}, "candidates do not sleep"
         self.is_asleep = True
         self.deadline = NEVER
 
@@ -238,10 +248,20 @@ class Raft:
         self._heartbeat_at = self.now + 1
         self._set_leader_deadline()
 
-    def lose_leader_connection(self) -> None:
-        """Hear the leader no more, until an RPC of it comes: nobody sleeps on that."""
+    def lose_leader_connection(self, *, wakes: bool = True) -> None:
+        """Hear the leader no more, until an RPC of it comes: nobody sleeps on that for long.
+
+        Args:
+            wakes: False where the driver of this node sees to it that it wakes in its turn.
+        """
         self._leader_connected = False
-        self.wake()
+        self.is_tired |= self.is_asleep
+        if wakes:
+            self.wake()
+
+    def find_leader_connection(self) -> None:
+        """Hear the leader again, who was but silent: it is the process that led before."""
+        self._leader_connected = self.leader != NO_REPLICA
 
     def stay_awake(self) -> None:
         """Count the idle ticks of a leader anew."""

@@ -198,17 +198,41 @@ class RawNode(Raft):
         """AppendEntries that were sent to `peer` are lost."""
         replication.unreachable(self, peer)
 
-    def report_connection_lost(self, peer: int) -> None:
+    def report_connection_lost(self, peer: int, *, wakes: bool = True) -> None:
         """The connection from `peer` broke, or nothing comes over it any more.
 
         Ends "hears the leader" when it is the leader, and the sleep of its followers; and the sleep
         of a leader that is left without a quorum.
+
+        Args:
+            peer: its replica id.
+            wakes: False to let sleep who sleeps. Then the caller sees to it that a node that
+                `should_wake` wakes in its turn, or that `peer` is found again: no time passes
+                for it until then.
         """
         if peer == self.leader:
-            self.lose_leader_connection()
+            self.lose_leader_connection(wakes=wakes)
         if peer == self.vote:
             self.expect_no_outcome()
-        quiescence.peer_lost(self, peer)
+        quiescence.peer_lost(self, peer, wakes=wakes)
+
+    @property
+    def should_wake(self) -> bool:
+        """Whether this node sleeps without a leader or, when it leads, without a quorum."""
+        return self.is_asleep and not quiescence.may_stay(self)
+
+    def report_found(self, peer: int) -> None:
+        """Things come again from `peer`, which was silent and is the process that it was."""
+        quiescence.peer_found(self, peer)
+
+    def strand(self) -> None:
+        """Let no time pass, since no quorum is in reach: this node could but ask in vain.
+
+        Its driver wakes it when there may be one; an RPC wakes it as ever. Nothing happens on a
+        leader, which steps down first, on a candidate, whose vote is on its way, and where a leader
+        is known.
+        """
+        quiescence.strand(self)
 
     def report_back(self, peer: int) -> None:
         """Things come from `peer` again, whose process may have started anew.
@@ -218,18 +242,26 @@ class RawNode(Raft):
         quiescence.peer_back(self, peer)
 
     def withhold_votes(self) -> None:
-        """Give no vote and do not campaign, until `allow_votes`: what is stored may be old."""
+        """Count for nothing until `allow_votes`: what is stored may be old.
+
+        It may have voted in a later term than it remembers, and have acknowledged what its log
+        lacks. So it gives no vote, does not campaign, acknowledges no entries, which it stores,
+        and confirms no read.
+        """
         self.may_vote = False
 
     def allow_votes(self) -> None:
-        """Vote and campaign: nobody knows of anything that this node acknowledged and lacks."""
+        """Count again: nobody knows of anything that this node acknowledged and lacks."""
         self.may_vote = self.lost_index == 0
 
     def campaign_hint(self) -> bool:
         """Start a pre-vote round, since the leader may be gone; tell whether one was started.
 
-        False while this node hears its leader, leads, is no voter, or writes its own vote.
+        Wakes it, if it `should_wake`. False while this node hears its leader, leads, is no voter,
+        or writes its own vote.
         """
+        if self.should_wake:
+            self.wake()
         return election.start_hinted_pre_vote(self)
 
     def campaign(self) -> None:

@@ -33,7 +33,7 @@ from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
 from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
-from raft_app.engine.guard import Guard
+from raft_app.engine.guard import Guard, PeerSigns, silence_ticks
 from raft_app.engine.local_replicas import LocalReplicas
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.membership import ReplicaChanges
@@ -382,16 +382,20 @@ class Engine:
 
     def _make_guard(self) -> None:
         """Make what notices that peers come and go."""
+        signs = PeerSigns(silence_ticks(self.config.raft))
         self.failover = Failover(
             self.replicas,
             mark=self.engine_loop.mark,
             randomizer=self._randomizer,
+            hears=signs.hears,
+            may_strand=bool(self.config.raft.quiesce_after_ticks),
             spread_ms_max=self.config.raft.election_timeout_ticks * self.config.tick_ms,
         )
         self.guard = Guard(
             self.replicas,
             self.config.raft,
             failover=self.failover,
+            signs=signs,
             mark=self.engine_loop.mark,
             send=self._transport.send,
             peers=self.peers,
@@ -572,6 +576,8 @@ class Engine:
         replica = self.replicas.get(group_id) or self.replica(group_id)
         if self.disk.full and not may_use_reserve and replica.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
+        if not replica.serves:
+            self.failover.hurry(replica)
         return replica
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
@@ -582,6 +588,8 @@ class Engine:
             CommitTimeout: no quorum in time.
         """
         replica = self.replica(group_id)
+        if not replica.serves:
+            self.failover.hurry(replica)
         future = replica.ask_read()
         self.engine_loop.mark(replica)
         timer = self._loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, replica)

@@ -3,21 +3,29 @@
 The hint (docs/explanation/consensus.md): when the connection from the leader breaks, the other
 voters ask for pre-votes in the order of a rank, a fraction of the election timeout apart. A peer
 that still hears the leader refuses, so one broken connection deposes no leader.
+
+A broker may lead thousands of groups that sleep. If all of them woke when it is gone, their timers,
+pre-votes and heartbeats would keep the others' loops so busy that these count each other as gone.
+So those that sleep go on sleeping until their turn: so many at a time, the next when one is led.
+Whoever is asked for something has its turn at once. Where no quorum is in reach nobody wakes, and
+who is awake without a leader sleeps until a broker comes back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from http_base import tasks
 from myqueue.contract.errors import CommitTimeout, QueueError, StalePlacement
 from raft_app.core.errors import NodeNotLeader
+from raft_app.core.quorum import is_quorum
 from raft_app.core.types import NO_REPLICA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from raft_app.engine.replica import Replica
 
@@ -35,8 +43,23 @@ RETRY_MS = (150, 300)
 """Pause before the next attempt, when the one before was refused or split."""
 ATTEMPTS_MAX = 4
 """The first and three more; then the ordinary election timeout applies."""
+AT_ONCE = 100
+"""Groups that elect at once because of a lost broker; the others wait until one of them is led."""
+LEADERS_PER_TICK = 25
+"""Leaders that sleep and are left without a quorum wake so many at a time, to step down."""
 HAND_OVER_TIMEOUT_MS = 2_000
 """Of each leadership that is handed over in the background."""
+
+
+class _Turn(NamedTuple):
+    """A replica whose leader is gone waits to campaign."""
+
+    replica: Replica
+    turn_ms: int
+    """Its place among those of its rank."""
+    rank: int
+    due_s: float
+    """Not before this loop time."""
 
 
 class Failover:
@@ -48,6 +71,8 @@ class Failover:
         *,
         mark: Callable[[Replica], None],
         randomizer: Callable[[int, int], int],
+        hears: Callable[[int], bool],
+        may_strand: bool = True,
         spread_ms_max: int = 1_000,
     ) -> None:
         """Watch over `replicas`.
@@ -56,9 +81,18 @@ class Failover:
             replicas: the engine's, by group id.
             mark: has a replica drained in the next turn.
             randomizer: returns an integer in [low, high).
+            hears: tells whether a broker is heard, by its id.
+            may_strand: let those sleep who have neither a leader nor a quorum in reach.
             spread_ms_max: over which the hints of many groups are spread at most.
         """
         self._spread_ms_max = spread_ms_max
+        self._hears = hears
+        self._may_strand = may_strand
+        self._turns: dict[int, _Turn] = {}
+        """By group id, in order: what waits until fewer elect. These replicas sleep."""
+        self._turns_timer: asyncio.TimerHandle | None = None
+        self._unfollowed: deque[Replica] = deque()
+        """Leaders that sleep and may be left without a quorum."""
         self._replicas = replicas
         self._mark = mark
         self._randomizer = randomizer
@@ -77,16 +111,110 @@ class Failover:
             if replica_id == NO_REPLICA or replica.faulty:
                 continue
             node = replica.node
-            slept = node.is_asleep
             if node.leader == replica_id:
                 led.append((replica, hint_rank(replica, lost=replica_id)))
-            node.report_connection_lost(replica_id)
-            if slept and not node.is_asleep:
+            node.report_connection_lost(replica_id, wakes=False)
+            if node.is_leader and node.should_wake:
+                self._unfollowed.append(replica)
+        self._campaign(led)
+
+    def broker_found(self, broker_id: int, *, was_silent: bool) -> None:
+        """A broker is heard that was not: those that could do nothing without it may go on.
+
+        Args:
+            broker_id: the broker.
+            was_silent: its connection had not broken, so that it is the process that it was.
+        """
+        lost: list[tuple[Replica, int]] = []
+        for replica in self._replicas.values():
+            node = replica.node
+            if not (node.is_asleep and node.should_wake) or replica.faulty:
+                continue
+            replica_id = replica.replica_on(broker_id)
+            if replica_id == NO_REPLICA:
+                continue
+            if was_silent and (node.is_leader or node.leader == replica_id):
+                node.report_found(replica_id)
+            if not node.is_leader and node.should_wake and replica.group_id not in self._turns:
+                lost.append((replica, hint_rank(replica, lost=node.leader)))
+        self._campaign(lost)
+
+    def hurry(self, replica: Replica) -> None:
+        """Let a group have its turn at once: somebody wants something of it."""
+        turn = self._turns.pop(replica.group_id, None)
+        if turn is not None:
+            self._begin(turn, 0)
+
+    def tick(self) -> None:
+        """Wake some of the leaders that are left without a quorum, to step down."""
+        for _ in range(min(LEADERS_PER_TICK, len(self._unfollowed))):
+            replica = self._unfollowed.popleft()
+            if self._is_present(replica) and replica.is_leader and replica.node.should_wake:
+                replica.node.wake()
                 self._mark(replica)
-        spread_ms = min(len(led) * SPREAD_MS, self._spread_ms_max)
-        for replica, rank in led:
-            turn_ms = turn_of(replica.group_id, spread_ms) + rank * (RANK_MS + spread_ms)
-            self._schedule(replica, turn_ms + self._randomizer(0, JITTER_MS), attempt=1)
+
+    def _campaign(self, lost: Sequence[tuple[Replica, int]]) -> None:
+        """Let replicas campaign in the order of their ranks, as many at once as may.
+
+        Args:
+            lost: replicas whose leader is gone, and their ranks.
+        """
+        spread_ms = min(len(lost) * SPREAD_MS, self._spread_ms_max)
+        now_s = asyncio.get_running_loop().time()
+        turns = []
+        for replica, rank in lost:
+            turn_ms = turn_of(replica.group_id, spread_ms)
+            turn = _Turn(replica, turn_ms, rank, now_s + rank * (RANK_MS + spread_ms) / 1000)
+            if replica.is_asleep:
+                turns.append(turn)
+            else:
+                self._begin(turn, turn_ms + rank * (RANK_MS + spread_ms))
+        # From the other end than those whose turn comes first, so that two rarely ask at once.
+        turns.sort(key=lambda turn: (turn.rank, -turn.turn_ms if turn.rank else turn.turn_ms))
+        self._turns.update((turn.replica.group_id, turn) for turn in turns)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let the next groups elect, where fewer than `AT_ONCE` do."""
+        loop = asyncio.get_running_loop()
+        while self._turns and len(self._hints) < AT_ONCE:
+            group_id, turn = next(iter(self._turns.items()))
+            wait_s = turn.due_s - loop.time()
+            if wait_s > 0:
+                if self._turns_timer is None:
+                    self._turns_timer = loop.call_later(wait_s, self._turn_due)
+                return
+            del self._turns[group_id]
+            self._begin(turn, 0)
+
+    def _turn_due(self) -> None:
+        self._turns_timer = None
+        self._go_on()
+
+    def _begin(self, turn: _Turn, delay_ms: int) -> None:
+        """Have a replica campaign soon, if it still misses its leader."""
+        replica = turn.replica
+        if self._may_campaign(replica):
+            self._schedule(replica, delay_ms + self._randomizer(0, JITTER_MS), attempt=1)
+
+    def _is_present(self, replica: Replica) -> bool:
+        return self._replicas.get(replica.group_id) is replica and not replica.faulty
+
+    def _may_campaign(self, replica: Replica) -> bool:
+        """Tell whether a replica is here and sound, hears no leader, and might be elected."""
+        if not self._is_present(replica) or replica.is_leader or replica.hears_leader:
+            return False
+        return not self._may_strand or self._reaches_quorum(replica)
+
+    def _reaches_quorum(self, replica: Replica) -> bool:
+        """Tell whether so many of a replica's voters are heard that one could be elected."""
+        membership = replica.node.membership
+        heard = {
+            voter.replica_id
+            for voter in membership.voters
+            if voter.replica_id == replica.spec.replica_id or self._hears(voter.broker_id)
+        }
+        return is_quorum(membership.voter_ids, heard)
 
     def leadership_changed(self, replica: Replica) -> None:
         """End the hints and transfers of a replica that has another leader now."""
@@ -94,6 +222,10 @@ class Failover:
             hint = self._hints.pop(replica.group_id, None)
             if hint is not None:
                 hint.cancel()
+                self._go_on()
+        elif self._may_strand and not self._reaches_quorum(replica):
+            replica.node.strand()
+            self._mark(replica)
         if not replica.is_leader and replica.leader_broker_id:
             for future in self._transfers.pop(replica.group_id, ()):
                 if not future.done():
@@ -184,6 +316,10 @@ class Failover:
         for futures in self._transfers.values():
             for future in futures:
                 future.cancel()
+        if self._turns_timer is not None:
+            self._turns_timer.cancel()
+        self._turns.clear()
+        self._unfollowed.clear()
         self._hints.clear()
         self._transfers.clear()
 
@@ -199,13 +335,12 @@ class Failover:
     def _hint(self, replica: Replica, attempt: int) -> None:
         """Ask for pre-votes, and be ready to ask again."""
         self._hints.pop(replica.group_id, None)
-        present = self._replicas.get(replica.group_id) is replica
-        if not present or replica.faulty or replica.is_leader or replica.hears_leader:
-            return
-        replica.node.campaign_hint()
-        self._mark(replica)
-        if attempt < ATTEMPTS_MAX:
-            self._schedule(replica, self._randomizer(*RETRY_MS), attempt=attempt + 1)
+        if self._may_campaign(replica):
+            replica.node.campaign_hint()
+            self._mark(replica)
+            if attempt < ATTEMPTS_MAX:
+                self._schedule(replica, self._randomizer(*RETRY_MS), attempt=attempt + 1)
+        self._go_on()
 
 
 def turn_of(group_id: int, spread_ms: int) -> int:

@@ -87,6 +87,7 @@ class Guard:
         config: RaftConfig,
         *,
         failover: Failover,
+        signs: PeerSigns,
         mark: Callable[[Replica], None],
         send: Callable[[int, Sequence[tuple[int, Rpc]]], None],
         peers: Iterable[int],
@@ -96,7 +97,8 @@ class Guard:
         Args:
             replicas: the engine's, by group id.
             config: of its nodes.
-            failover: hears of peers that are gone.
+            failover: hears of peers that are gone, or back.
+            signs: which brokers are heard; kept up to date here.
             mark: has a replica drained in the next turn.
             send: of the transport.
             peers: the brokers that are told that this one lives; changed by the engine.
@@ -107,7 +109,9 @@ class Guard:
         self._mark = mark
         self._send = send
         self._peers = peers
-        self._signs = PeerSigns(silence_ticks(config))
+        self._signs = signs
+        self._broken: set[int] = set()
+        """Peers whose connection broke, and that were not heard since."""
         self._ticks = 0
         self._back: deque[tuple[int, int]] = deque()
         """(Broker, group) to be looked at since the broker is back."""
@@ -120,12 +124,18 @@ class Guard:
         """Note that something came from a peer."""
         if broker_id in self._signs.heard_now:
             return
-        if self._signs.heard(broker_id) and self._config.quiesce_after_ticks:
+        if not self._signs.heard(broker_id):
+            return
+        was_silent = broker_id not in self._broken
+        self._broken.discard(broker_id)
+        self._failover.broker_found(broker_id, was_silent=was_silent)
+        if self._config.quiesce_after_ticks:
             self._back.extend((broker_id, group_id) for group_id in self._replicas)
 
     def lost(self, broker_id: int) -> None:
         """Note that the connection from a peer broke."""
         self._signs.lost(broker_id)
+        self._broken.add(broker_id)
         self._failover.connection_lost(broker_id)
 
     def may_sleep(self, replica: Replica, rpc: Quiesce) -> bool:
@@ -138,9 +148,19 @@ class Guard:
         )
 
     def leadership_changed(self, replica: Replica) -> None:
-        """Remember a leader that became faulty: it lives, and yet nobody must sleep on it."""
-        if replica.faulty and replica.node.is_leader:
+        """Tell a new leader who is gone, and remember one that became faulty.
+
+        That one lives, and yet nobody must sleep on it.
+        """
+        if not replica.node.is_leader:
+            return
+        if replica.faulty:
             self._resigned[replica.group_id] = replica
+            return
+        for member in replica.node.membership.members:
+            is_other = member.replica_id != replica.spec.replica_id
+            if is_other and not self._signs.hears(member.broker_id):
+                replica.node.report_connection_lost(member.replica_id)
 
     def tick(self) -> None:
         """Let one tick pass: send signs, and miss those of others."""
@@ -152,6 +172,7 @@ class Guard:
             logger.warning("nothing comes from broker %d any more", broker_id)
             self.silences += 1
             self._failover.connection_lost(broker_id)
+        self._failover.tick()
         if self._back:
             self._look_at_returned()
         if self._resigned and self._ticks % self._config.election_timeout_ticks == 0:

@@ -147,8 +147,8 @@ CORE_MUTANTS = (
         name="sleeps-on-the-dead",
         fault="A follower sleeps on when the connection from its leader broke",
         path="raft_app/core/raft.py",
-        old="        self._leader_connected = False\n        self.wake()\n",
-        new="        self._leader_connected = False\n",
+        old="        if wakes:\n            self.wake()\n",
+        new="",
         test=f"{_CORE}/test_quiescence.py"
         "::test_the_loss_of_the_connection_from_the_leader_wakes_its_followers",
     ),
@@ -173,7 +173,7 @@ CORE_MUTANTS = (
         name="sleeps-without-a-quorum",
         fault="A leader sleeps on, and believes to lead, when it hears no other broker any more",
         path="raft_app/core/quiescence.py",
-        old="        if not _has_quorum(raft, lambda _: True):\n            raft.wake()\n",
+        old="        if wakes and not may_stay(raft):\n            raft.wake()\n",
         new="",
         test=f"{_CORE}/test_quiescence.py"
         "::test_a_leader_that_loses_its_quorum_wakes_and_steps_down",
@@ -182,10 +182,46 @@ CORE_MUTANTS = (
         name="sleeps-with-another-log",
         fault="A follower falls asleep without the whole log of its leader",
         path="raft_app/core/quiescence.py",
-        old="    if log.is_frozen or not log.last_index == log.durable_index == rpc.commit:\n",
-        new="    if log.is_frozen:\n",
+        old="log.is_frozen or not log.last_index == log.durable_index == rpc.commit:",
+        new="log.is_frozen:",
         test=f"{_CORE}/test_quiescence.py"
         "::test_a_follower_that_lacks_an_entry_does_not_sleep_and_says_so",
+    ),
+    Mutant(
+        name="turn-never-comes",
+        fault="A follower that slept on when its leader was lost sleeps on when its turn comes",
+        path="raft_app/core/rawnode.py",
+        old="        if self.should_wake:\n            self.wake()\n",
+        new="        if self.should_wake:\n            return False\n",
+        test=f"{_CORE}/test_quiescence.py"
+        "::test_a_follower_whose_turn_is_to_come_sleeps_on_and_misses_its_leader",
+    ),
+    Mutant(
+        name="commits-in-doubt",
+        fault="Who may lack what it acknowledged takes a heartbeat's word for what is committed",
+        path="raft_app/core/following.py",
+        old="        elif raft.may_vote:\n",
+        new="        elif True:\n",
+        test=f"{_CORE}/test_following.py"
+        "::test_nobody_vouched_for_commits_by_a_heartbeat_what_may_be_another_entry",
+    ),
+    Mutant(
+        name="acknowledges-in-doubt",
+        fault="Who may have promised a later term acknowledges entries of an earlier one",
+        path="raft_app/core/following.py",
+        old="    if not raft.may_vote:\n        return",
+        new="    if False:\n        return",
+        test=f"{_CORE}/test_following.py"
+        "::test_nobody_vouched_for_acknowledges_entries_or_confirms_a_read",
+    ),
+    Mutant(
+        name="reads-in-doubt",
+        fault="Who may have promised a later term confirms that an earlier leader still leads",
+        path="raft_app/core/following.py",
+        old="context = rpc.context if raft.may_vote else 0",
+        new="context = rpc.context",
+        test=f"{_CORE}/test_following.py"
+        "::test_nobody_vouched_for_acknowledges_entries_or_confirms_a_read",
     ),
 )
 """All of them, in the order of the paper."""

@@ -20,6 +20,7 @@ from raft_app.core.quorum import VoteResult
 from raft_app.core.raft import Raft
 from raft_app.core.types import NO_REPLICA
 from raft_app.engine.engine import Engine
+from raft_app.engine.failover import Failover
 from raft_app.engine.membership import ReplicaChanges, next_steps
 from raft_app.engine.replica import Applied
 from raft_app.engine.replica_table import ReplicaTable
@@ -262,6 +263,11 @@ def loses_what_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Work, "_settle", settle_for_good)
 
 
+def leaves_the_stranded_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who could do nothing without a broker is not told that it is back."""
+    monkeypatch.setattr(Failover, "broker_found", lambda *_, **__: None)
+
+
 _CUTS = (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER)
 _RIVALS = (Fault.SLOW_NETWORK, Fault.CRASH_LEADER, Fault.BREAK_CONNECTION)
 _CHANGES = (Fault.REPLACE, Fault.RESIZE)
@@ -278,6 +284,7 @@ LONE_MISTAKES = (
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),
     LoneMistake("CutOff", broken_cores.leads_without_a_quorum, (Fault.ISOLATE_LEADER,)),
     LoneMistake("SleepsOnTheLiving", broken_cores.sleeps_on_the_dead, _OUTAGES, naps=True),
+    LoneMistake("SleepsStranded", leaves_the_stranded_alone, _OUTAGES, naps=True, seeds=(45, 92)),
     LoneMistake(
         "SleepsComplete",
         broken_cores.sleeps_while_proposed_to,
@@ -290,9 +297,11 @@ LONE_MISTAKES = (
     LoneMistake("CommitQuorum", broken_cores.counts_its_own_log_early),
     LoneMistake("LeaderCompleteness", broken_cores.elects_anybody, _CUTS, seeds=(6, 15)),
     LoneMistake(
-        "CommittedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS, seeds=(2,)
+        "CommittedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS, seeds=(17, 35)
     ),
-    LoneMistake("AppliedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS, seeds=(2,)),
+    LoneMistake(
+        "AppliedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS, seeds=(17, 35)
+    ),
     LoneMistake("StatesAt", saves_another_membership, (Fault.REPLACE, Fault.RESTART)),
     LoneMistake("History", mistakes.acknowledges_before_commit, _CUTS, "are acknowledged"),
     LoneMistake(
@@ -302,7 +311,7 @@ LONE_MISTAKES = (
     LoneMistake("History", begins_one_too_high, (), "should begin at"),
     LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER), seeds=(10,)),
     LoneMistake("OneChangeAtATime", changes_twice_at_a_time, _CHANGES),
-    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(20, 24, 7)),
+    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(11, 30)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),
     LoneMistake("Admission", takes_writes_on_a_full_disk, (Fault.FULL_DISK,)),
     LoneMistake("Fences", lets_old_generations_commit, (), "after", seeds=(37, 8)),

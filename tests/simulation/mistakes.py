@@ -189,7 +189,7 @@ MISTAKES = (
         reads_without_asking,
         ("History",),
         (Fault.ISOLATE_LEADER,),
-        seeds=(18, 60, 140),
+        seeds=(39, 42, 50),
     ),
     Mistake(saves_another_state, ("StatesAt", "program"), seeds=(7, 3)),
     Mistake(
@@ -214,7 +214,7 @@ MISTAKES = (
         trusts_older_copies,
         ("LeaderCompleteness", "AppliedEntries", "CommittedEntries", "OneVote", "History"),
         (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER),
-        seeds=(92, 128),
+        seeds=(122, 127),
         rollbacks=True,
     ),
 )

@@ -63,7 +63,7 @@ def test_folders_that_are_put_back_lose_nothing() -> None:
     faults = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER)
     outcomes = [
         Simulation(seed, seconds=MISTAKE_SECONDS, faults=faults, naps=False, rollbacks=True).run()
-        for seed in range(1, 5)
+        for seed in range(1, 18)
     ]
     assert sum(outcome.rollbacks for outcome in outcomes) > 2
 

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from broker_app.partition.commands import CommitOffsets, Truncate, decode_command
+from raft_app.core.quorum import is_quorum
 from raft_app.core.types import (
+    NO_REPLICA,
     AppendEntries,
     AppendEntriesReply,
     Entry,
@@ -34,7 +36,11 @@ from tests.raft_app.core.simulation.log_checkers import (
     TruthfulAcknowledgements,
 )
 from tests.raft_app.core.simulation.membership_checkers import OneChangeAtATime
-from tests.raft_app.core.simulation.sleep_checkers import SleepsComplete, SleepsOnTheLiving
+from tests.raft_app.core.simulation.sleep_checkers import (
+    SleepsComplete,
+    SleepsOnTheLiving,
+    SleepsStranded,
+)
 from tests.raft_app.core.simulation.vote_checkers import (
     CutOff,
     DurableFirst,
@@ -48,7 +54,7 @@ from tests.simulation.promises import Admission, ReplicaIds, Silence
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from raft_app.core.types import Rpc
+    from raft_app.core.types import RaftMember, Rpc
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Operation
     from tests.doubles.storage_replica import MemoryReplica
@@ -68,6 +74,7 @@ class GroupWatch:
         self.cut_off = CutOff(cut_off_ticks)
         self.sleeps_complete = SleepsComplete()
         self.sleeps_on_the_living = SleepsOnTheLiving(cut_off_ticks)
+        self.sleeps_stranded = SleepsStranded(cut_off_ticks)
         self.log_matching = LogMatching()
         self.acknowledgements = TruthfulAcknowledgements()
         self.commit_quorum = CommitQuorum()
@@ -272,6 +279,15 @@ class Watch:
         is_heard = leader is not None and leader.is_running
         if is_heard and leader is not None and leader is not broker:
             is_heard = self._simulation.network.is_up(leader.broker_id, broker.broker_id)
+        heard = [
+            voter.replica_id for voter in node.membership.voters if self._may_hear(broker, voter)
+        ]
+        quorum_is_heard = is_quorum(node.membership.voter_ids, heard)
+        stranded = sleeps and node.leader == NO_REPLICA
+        checkers.sleeps_stranded.ticked(
+            replica_id, sleeps=stranded, quorum_is_heard=quorum_is_heard
+        )
+        sleeps = sleeps and not stranded
         checkers.sleeps_complete.ticked(
             replica_id,
             sleeps=sleeps,
@@ -282,8 +298,15 @@ class Watch:
             replica_id,
             node.leader,
             sleeps=sleeps and not node.is_leader,
-            leader_is_heard=is_heard,
+            leader_is_heard=is_heard or not quorum_is_heard,
         )
+
+    def _may_hear(self, broker: Broker, voter: RaftMember) -> bool:
+        """Tell whether a voter's broker runs, and the link from it works, or is this one."""
+        other = self._simulation.brokers.get(voter.broker_id)
+        if other is None or not other.is_running:
+            return False
+        return other is broker or self._simulation.network.is_up(other.broker_id, broker.broker_id)
 
     # --- groups -----------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raft_app.core.types import AppendEntriesReply, Heartbeat, HeartbeatReply, Role
+from raft_app.core.types import AppendEntriesReply, Heartbeat, HeartbeatReply, Quiesce, Role
 from tests.raft_app.core.group import HEARTBEAT, Group, append, entries_of
 
 
@@ -78,6 +78,32 @@ def test_who_lacks_what_its_leader_heard_it_acknowledge_votes_no_more():
     group[1].allow_votes()
 
     assert (group[1].lost_index, group[1].may_campaign) == (4, False)
+
+
+def test_nobody_vouched_for_acknowledges_entries_or_confirms_a_read():
+    group = follower([1])
+    group[1].withhold_votes()
+    group[1].step(
+        append(1, 2, term=5, prev=(1, 1), entries=entries_of([5], first_index=2), commit=1)
+    )
+    group[1].step(Heartbeat(1, 2, 5, 2, context=8))
+    group.collect()
+    assert group[1].last_index == 2
+    assert group[1].commit_index == 2, "up to where the logs agree"
+    assert group.sent == [HeartbeatReply(2, 1, 5, context=0)]
+
+
+def test_nobody_vouched_for_commits_by_a_heartbeat_what_may_be_another_entry():
+    group = follower([1, 1, 1])
+    group[1].withhold_votes()
+    group[1].step(Heartbeat(1, 2, 5, 3))
+    group[1].step(Quiesce(1, 2, 5, 3, ()))
+    assert (group[1].commit_index, group[1].is_asleep) == (0, False)
+
+    group[1].allow_votes()
+    group[1].step(Heartbeat(1, 2, 5, 3))
+
+    assert group[1].commit_index == 3
 
 
 def test_a_log_that_a_snapshot_replaces_has_lost_nothing():

@@ -10,6 +10,7 @@ from raft_app.core.types import (
     Heartbeat,
     HeartbeatReply,
     PreVote,
+    PreVoteReply,
     Quiesce,
     Role,
     Wake,
@@ -350,3 +351,137 @@ def test_a_new_leader_is_found_when_the_old_one_dies_asleep():
         group[replica_id].report_connection_lost(1)
     group.tick(2 * T, only=[2, 3])
     assert Role.LEADER in {group[2].role, group[3].role}
+
+
+# --- one after the other ------------------------------------------------------------------------
+
+
+def test_a_follower_whose_turn_is_to_come_sleeps_on_and_misses_its_leader():
+    group = asleep()
+    group[2].report_connection_lost(1, wakes=False)
+    assert sleepers(group) == {1, 2, 3}
+    assert group[2].should_wake
+    assert not group[2].hears_leader
+    group.tick(10 * T, only=[2])
+    assert group.sent == []
+
+    assert group[2].campaign_hint()
+    assert not group[2].is_asleep
+
+
+def test_a_follower_that_lets_its_turn_come_votes_at_once_for_who_has_it():
+    group = asleep()
+    group.isolate(1)
+    for replica_id in (2, 3):
+        group[replica_id].report_connection_lost(1, wakes=False)
+    group[2].campaign_hint()
+    group.settle()
+    assert group[2].is_leader
+    assert group[3].leader == 2
+
+
+def test_a_silent_leader_that_is_found_again_is_not_missed():
+    group = asleep()
+    group[2].report_connection_lost(1, wakes=False)
+    group[2].report_found(1)
+    assert not group[2].should_wake
+    assert group[2].hears_leader
+    assert not group[2].campaign_hint()
+    assert sleepers(group) == {1, 2, 3}
+
+
+def test_a_leader_without_a_quorum_sleeps_on_until_it_is_woken_or_one_is_found():
+    group = asleep()
+    for peer in (2, 3):
+        group[1].report_connection_lost(peer, wakes=False)
+    assert group[1].should_wake
+    assert group[1].is_asleep
+    group[1].report_found(3)
+    assert not group[1].should_wake
+    group[1].report_connection_lost(3, wakes=False)
+    group.isolate(1)
+    group[1].wake()
+    group.tick(2 * T)
+    assert group[1].role is not Role.LEADER
+
+
+def test_a_group_that_elects_because_its_leader_is_gone_sleeps_again_at_once():
+    group = asleep()
+    group.isolate(1)
+    for replica_id in (2, 3):
+        group[replica_id].report_connection_lost(1, wakes=False)
+    group[2].campaign_hint()
+    group.settle()
+    group[2].report_connection_lost(1)
+    group.tick(3 * HEARTBEAT, only=[2, 3])
+    assert sleepers(group) == {1, 2, 3}
+    assert group[3].leader == 2
+
+
+def test_it_stays_awake_while_somebody_it_is_connected_to_has_not_answered():
+    group = asleep()
+    group.isolate(1)
+    for replica_id in (2, 3):
+        group[replica_id].report_connection_lost(1, wakes=False)
+    group[2].campaign_hint()
+    group.settle()
+    group.tick(3 * HEARTBEAT, only=[2, 3])
+    assert sleepers(group) == {1}
+
+
+def test_it_stays_awake_for_who_has_something_to_do():
+    group = asleep()
+    group.isolate(1)
+    for replica_id in (2, 3):
+        group[replica_id].report_connection_lost(1, wakes=False)
+    group[2].campaign_hint()
+    group.settle()
+    group[2].report_connection_lost(1)
+    group.propose(2, "a")
+    group.tick(3 * HEARTBEAT, only=[2, 3])
+    assert sleepers(group) == {1}
+
+
+def test_who_asks_in_vain_is_stranded_until_something_comes():
+    group = asleep()
+    group.isolate(2)
+    group[2].report_connection_lost(1)
+    group[2].strand()
+    assert not group[2].is_asleep, "it knows a leader"
+    group[2].campaign_hint()
+    group[2].strand()
+    assert (group[2].role, group[2].is_asleep) == (Role.FOLLOWER, True)
+    group.tick(10 * T, only=[2])
+    assert group[2].is_asleep
+    assert group[2].should_wake
+
+    group.heal()
+    group[2].campaign_hint()
+    group.settle()
+    group.tick(SOON)
+    assert group[2].leader == 1
+    assert sleepers(group) == {1, 2, 3}
+
+
+def test_a_leader_and_a_candidate_are_not_stranded():
+    group = led(config=CONFIG)
+    group[1].strand()
+    assert not group[1].is_asleep
+    group.isolate(1)
+    group[2].report_connection_lost(1)
+    group[3].report_connection_lost(1)
+    group[2].campaign_hint()
+    group[2].step(PreVoteReply(2, 3, group[2].term + 1, granted=True))
+    group[2].strand()
+    assert (group[2].role, group[2].is_asleep) == (Role.CANDIDATE, False)
+
+
+def test_a_stranded_node_takes_a_leader_that_lets_it_sleep():
+    group = asleep()
+    group.isolate(2)
+    group[2].report_connection_lost(1)
+    group[2].campaign_hint()
+    group[2].strand()
+    group.heal()
+    group[2].step(Quiesce(2, 1, group[1].term, group[1].commit_index, ()))
+    assert (group[2].leader, group[2].is_asleep) == (1, True)

@@ -72,7 +72,9 @@ async def test_a_transfer_that_timed_out_leaves_nothing_behind():
     led.replica_on = lambda _: 2
     led.is_leader, led.label = True, "partition 0"
     led.node.transfer_leadership = transfer_leadership
-    failover = Failover({0: led}, mark=lambda _: None, randomizer=lambda low, _: low)
+    failover = Failover(
+        {0: led}, mark=lambda _: None, randomizer=lambda low, _: low, hears=lambda _: True
+    )
     for _ in range(3):
         with pytest.raises(CommitTimeout):
             await failover.transfer(led, 20, timeout_ms=1)

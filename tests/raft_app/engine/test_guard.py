@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from myqueue.contract.errors import NoLeader, NotLeader
 from raft_app.core.config import RaftConfig
 from raft_app.core.types import AppendEntriesReply, Quiesce, Wake
+from raft_app.engine import failover
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.guard import PeerSigns, silence_ticks
 from tests.raft_app.engine.engine_harness import EngineCluster
@@ -214,3 +216,82 @@ async def test_a_replica_that_an_acknowledgement_wakes_is_ticked():
         assert not replica.node.is_asleep
         await asyncio.sleep(0)
         assert cluster.engines[2].engine_loop.awake == {1: replica}
+
+
+# --- many groups --------------------------------------------------------------------------------
+
+GROUPS = 30
+
+
+def led_by_others(cluster: EngineCluster, group_ids=range(1, GROUPS + 1)) -> bool:
+    """Tell whether brokers 2 and 3 lead these groups."""
+    engines = [cluster.engines[number] for number in (2, 3)]
+    return all(any(engine.replicas[one].serves for engine in engines) for one in group_ids)
+
+
+async def test_the_groups_of_a_lost_broker_elect_so_many_at_a_time_and_then_sleep(monkeypatch):
+    monkeypatch.setattr(failover, "AT_ONCE", 3)
+    async with sleeping(groups=GROUPS) as cluster:
+        most = [0]
+
+        def all_led() -> bool:
+            most.append(max(len(awake(cluster)[number]) for number in (2, 3)))
+            return led_by_others(cluster)
+
+        cluster.hub.isolate(1, silently=True)
+        await cluster.until(all_led)
+        assert 0 < max(most) <= 20
+        ticks = await cluster.until(lambda: not (awake(cluster)[2] or awake(cluster)[3]))
+        assert ticks < RAFT.quiesce_after_ticks
+
+
+async def test_a_group_that_somebody_wants_has_its_turn_at_once(monkeypatch):
+    monkeypatch.setattr(failover, "AT_ONCE", 0)
+    async with sleeping(groups=GROUPS) as cluster:
+        cluster.hub.isolate(1, silently=True)
+        await cluster.ticks(3 * RAFT.election_timeout_ticks)
+        assert not any(led_by_others(cluster, [one]) for one in range(1, GROUPS + 1))
+        for number in (2, 3):
+            with pytest.raises((NotLeader, NoLeader)):
+                await cluster.engines[number].propose(7, ("append", "a"), timeout_ms=5_000)
+        await cluster.until(lambda: led_by_others(cluster, [7]))
+        assert sum(led_by_others(cluster, [one]) for one in range(1, GROUPS + 1)) == 1
+
+
+async def test_a_broker_that_was_but_silent_keeps_what_it_leads(monkeypatch):
+    monkeypatch.setattr(failover, "AT_ONCE", 0)
+    async with sleeping(groups=GROUPS) as cluster:
+        terms = {one: cluster.engines[2].replicas[one].node.term for one in range(1, GROUPS + 1)}
+        cluster.hub.isolate(1, silently=True)
+        await cluster.ticks(SILENCE + 4)
+        assert not any(one.hears_leader for one in cluster.engines[2].replicas.values())
+        cluster.hub.heal()
+        await cluster.until(
+            lambda: all(one.hears_leader for one in cluster.engines[2].replicas.values())
+        )
+        monkeypatch.setattr(failover, "AT_ONCE", 100)
+        await cluster.ticks(3 * RAFT.election_timeout_ticks)
+        assert terms == {
+            one: cluster.engines[2].replicas[one].node.term for one in range(1, GROUPS + 1)
+        }
+
+
+async def test_who_is_left_alone_asks_nobody_and_goes_on_when_one_is_back():
+    async with sleeping(groups=GROUPS) as cluster:
+        await cluster.create_group(GROUPS + 1, first=3)
+        await cluster.until(lambda: all_sleep(cluster))
+        for number in (1, 2):
+            await cluster.stop(number)
+        alone = cluster.engines[3]
+        await cluster.until(
+            lambda: (
+                not alone.engine_loop.awake
+                and not any(one.hears_leader for one in alone.replicas.values())
+            )
+        )
+        turns = alone.engine_loop.turns
+        await cluster.ticks(5 * RAFT.election_timeout_ticks)
+        assert alone.engine_loop.turns == turns
+        await cluster.start(2)
+        await cluster.until(lambda: led_by_others(cluster))
+        await cluster.until(lambda: all_sleep(cluster))

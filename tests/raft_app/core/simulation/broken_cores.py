@@ -247,7 +247,7 @@ def sleeps_on_the_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower sleeps on when the connection from its leader broke, whatever it is told."""
     campaign_hint = RawNode.campaign_hint
 
-    def lose_leader_connection(raft: Raft) -> None:
+    def lose_leader_connection(raft: Raft, *, wakes: bool = True) -> None:
         raft._leader_connected = False
 
     def hint(node: RawNode) -> bool:
@@ -274,7 +274,7 @@ def sleeps_with_anything_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sleeps_without_a_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader sleeps on when it is cut off."""
-    monkeypatch.setattr(quiescence, "peer_lost", lambda _raft, _peer: None)
+    monkeypatch.setattr(quiescence, "peer_lost", lambda _raft, _peer, **_: None)
 
 
 _OUTAGES = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER, Fault.FREEZE)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from http_base.kept import Found, Kept
 from raft_app.core.errors import ChangeReason, ChangeRefused, NodeNotLeader
+from raft_app.core.quorum import is_quorum
 from raft_app.core.types import (
     NO_REPLICA,
     AppendEntries,
@@ -20,7 +21,7 @@ from raft_app.engine.guard import PeerSigns, silence_ticks
 from raft_app.engine.kept import found_in, kept_in
 from tests.raft_app.core.simulation.disk import Compaction, StoredState
 from tests.raft_app.core.simulation.installer import Installer
-from tests.raft_app.core.simulation.plan import TICK, Fault
+from tests.raft_app.core.simulation.plan import TICK, TURN_TICKS, Fault
 from tests.raft_app.core.simulation.service import Service
 from tests.raft_app.core.simulation.write_stream import WriteStream
 
@@ -89,6 +90,9 @@ class Host:
         self._heard = (NO_REPLICA, 0, 0)
         self._signs = PeerSigns(silence_ticks(self._simulation.plan.config))
         self._peer_lives: dict[int, int] = {}
+        self._turns = 0
+        self._silent: set[int] = set()
+        """Peers that fell silent and were not heard since, whose connection is up."""
 
     # --- life ---------------------------------------------------------------------------
 
@@ -184,7 +188,8 @@ class Host:
         if self._ticks % self._simulation.plan.config.heartbeat_ticks == 0:
             self._simulation.send_signs(self.replica_id, self._life)
         for peer in self._signs.tick():
-            self.connection_lost(peer)
+            self.connection_lost(peer, is_silent=True)
+        self._strand()
 
     def hear_sign(self, peer: int, life: int) -> None:
         """Take a sign of life; that of another process came over a new connection."""
@@ -203,6 +208,12 @@ class Host:
 
     def _hear(self, peer: int) -> None:
         if self._signs.heard(peer):
+            if peer in self._silent:
+                self._silent.discard(peer)
+                self.node.report_found(peer)
+            if self.node.should_wake and not self.node.is_leader:
+                self._turns += 1
+                self.later(self._random.randrange(TURN_TICKS * TICK), self._turn_came)
             self.node.report_back(peer)
             self.act()
 
@@ -250,20 +261,55 @@ class Host:
         self.node.campaign()
         self.act()
 
-    def connection_lost(self, peer: int) -> None:
-        """The connection from `peer` broke; the hint that its leadership may be over."""
+    def connection_lost(self, peer: int, *, is_silent: bool = False) -> None:
+        """The connection from `peer` broke, or it is silent: its leadership may be over."""
         self.note("connection lost", peer)
+        if is_silent:
+            self._silent.add(peer)
+        else:
+            self._silent.discard(peer)
         led = self.node.leader == peer
         self._signs.lost(peer)
-        self.node.report_connection_lost(peer)
+        waits = self._simulation.plan.naps and self._random.random() < 0.5
+        self.node.report_connection_lost(peer, wakes=not waits)
         if self._heard[0] == peer:
             self._heard = (NO_REPLICA, 0, 0)
         voters = self.node.membership.voter_ids
-        if led and self.replica_id in voters:
+        turn = self._random.randrange(TURN_TICKS * TICK) if waits else 0
+        if led and (self.replica_id in voters or waits):
             others = sorted(voters - {peer} | {self.replica_id})
             delay = others.index(self.replica_id) * TICK * 3 // 2
-            self.later(delay + self._random.randrange(TICK), self._hint, 3)
+            self._turns += 1
+            self.later(turn + delay + self._random.randrange(TICK), self._turn_came)
+        if waits and self.node.is_leader:
+            self.later(turn, self._wake_unfollowed)
         self.act()
+
+    def _wake_unfollowed(self) -> None:
+        """Wake a leader that sleeps and is left without a quorum."""
+        if self.node.is_leader and self.node.should_wake:
+            self.note("wakes without a quorum")
+            self.node.wake()
+            self.act()
+
+    def _strand(self) -> None:
+        """Sleep without a leader as long as no quorum is heard."""
+        node = self.node
+        heard = [self.replica_id, *filter(self._signs.hears, node.peers)]
+        if node.leader == NO_REPLICA and not is_quorum(node.membership.voter_ids, heard):
+            if not node.is_asleep:
+                self.note("strands")
+            node.strand()
+            self.act()
+
+    def _turn_came(self) -> None:
+        self._turns -= 1
+        self._hint(3)
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Whether the node is to be told later that a leader may be gone."""
+        return self._turns > 0
 
     def _hint(self, attempts: int) -> None:
         self.note("hint", "taken" if self.node.campaign_hint() else "refused")

@@ -15,6 +15,10 @@ TICK = 1_000
 """Units of virtual time in a tick."""
 
 
+TURN_TICKS = 20
+"""How long a node that sleeps may wait until it is its turn to miss its leader."""
+TURN_TICKS_MAX = 2 * (TURN_TICKS + 6)
+"""The same by the ticks of a clock that is fast, and for those who come last."""
 SLOW_NETWORK_TICKS = 15
 """Longest delay of an RPC where the network is at its slowest."""
 

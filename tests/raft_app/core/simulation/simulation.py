@@ -314,6 +314,7 @@ class Simulation:
             return False
         return all(
             host.awake
+            and not host.waits_for_turn
             and host.service.ledger.applied_index == leader.node.last_index
             and not host.service.pending_reads
             and host.node.term == leader.node.term

@@ -34,8 +34,39 @@ class SleepsOnTheLiving(Checker):
         )
 
 
+class SleepsStranded(Checker):
+    """Nobody who knows no leader sleeps for long while a quorum is in reach."""
+
+    def __init__(self, limit_ticks: int) -> None:
+        self._limit_ticks = limit_ticks
+        self._ticks: dict[int, int] = {}
+        self.strands = 0
+        """How often a node was seen to sleep without a leader."""
+
+    def ticked(self, replica_id: int, *, sleeps: bool, quorum_is_heard: bool) -> None:
+        """The clock of a node that knows no leader ticked.
+
+        Args:
+            replica_id: who it is.
+            sleeps: whether it sleeps, and knows no leader.
+            quorum_is_heard: so many voters run, and the links from them work.
+        """
+        if not sleeps:
+            self._ticks.pop(replica_id, None)
+            return
+        self.strands += replica_id not in self._ticks
+        ticks = self._ticks.get(replica_id, 0) + 1 if quorum_is_heard else 0
+        self._ticks[replica_id] = ticks
+        self.require(
+            ticks <= self._limit_ticks,
+            "replica %s sleeps without a leader, and hears a quorum for %s ticks",
+            replica_id,
+            ticks,
+        )
+
+
 class SleepsComplete(Checker):
-    """Who sleeps has nothing in its log that is not committed."""
+    """Who sleeps on a leader has nothing in its log that is not committed."""
 
     def __init__(self) -> None:
         self.sleeps = 0
@@ -47,7 +78,7 @@ class SleepsComplete(Checker):
 
         Args:
             replica_id: who it is.
-            sleeps: whether it sleeps.
+            sleeps: whether it sleeps, and knows a leader.
             last_index: the end of its log.
             committed: up to where the log is known to be committed, by anybody.
         """

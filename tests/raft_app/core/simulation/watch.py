@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_app.core.quorum import is_quorum
 from raft_app.core.types import (
+    NO_REPLICA,
     AppendEntries,
     AppendEntriesReply,
     Entry,
@@ -33,7 +35,12 @@ from tests.raft_app.core.simulation.membership_checkers import (
     MembershipInForce,
     OneChangeAtATime,
 )
-from tests.raft_app.core.simulation.sleep_checkers import SleepsComplete, SleepsOnTheLiving
+from tests.raft_app.core.simulation.plan import TURN_TICKS_MAX
+from tests.raft_app.core.simulation.sleep_checkers import (
+    SleepsComplete,
+    SleepsOnTheLiving,
+    SleepsStranded,
+)
 from tests.raft_app.core.simulation.vote_checkers import (
     CutOff,
     DurableFirst,
@@ -80,7 +87,10 @@ class Watch:
         self.offsets = Offsets()
         self.reads = LinearizableReads()
         self.sleeps_on_the_living = SleepsOnTheLiving(
-            silence_ticks(config) + config.heartbeat_ticks + plan.sign_delay_ticks
+            silence_ticks(config) + config.heartbeat_ticks + plan.sign_delay_ticks + TURN_TICKS_MAX
+        )
+        self.sleeps_stranded = SleepsStranded(
+            config.heartbeat_ticks + plan.sign_delay_ticks + TURN_TICKS_MAX
         )
         self.sleeps_complete = SleepsComplete()
         self.elections = 0
@@ -114,7 +124,7 @@ class Watch:
             self.cut_off.hears(replica_id, node.term)  # It needs nobody, so it may go on.
         else:
             self.cut_off.ticked(replica_id, node.term, leads=node.is_leader, sleeps=node.is_asleep)
-        sleeps = node.is_asleep
+        sleeps = node.is_asleep and node.leader != NO_REPLICA
         self.sleeps_complete.ticked(
             replica_id,
             sleeps=sleeps,
@@ -126,6 +136,13 @@ class Watch:
             node.leader,
             sleeps=sleeps and not node.is_leader,
             leader_is_heard=sleeps and host.may_hear(node.leader),
+        )
+        stranded = node.is_asleep and not sleeps
+        heard = [peer for peer in node.peers if stranded and host.may_hear(peer)]
+        self.sleeps_stranded.ticked(
+            replica_id,
+            sleeps=stranded,
+            quorum_is_heard=is_quorum(node.membership.voter_ids, [replica_id, *heard]),
         )
 
     def changes_role(self, host: Host, state: SoftState) -> None:
