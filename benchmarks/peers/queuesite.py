@@ -153,11 +153,17 @@ class Site(ThreadSession):
         self._change_broker("PATCH", broker_id, {"draining": False})
 
     def serving(self) -> int:
-        """Return how many replicas lead and serve, on all brokers that answer."""
-        return sum(
-            bool(replica["serves"])
-            for place in self.brokers()
-            for replica in self.replicas(place.address)
+        """Return how many partitions are served, by the brokers that answer.
+
+        These are asked one after the other: what moves on meanwhile is counted once.
+        """
+        return len(
+            {
+                replica["group_id"]
+                for place in self.brokers()
+                for replica in self.replicas(place.address)
+                if replica["serves"]
+            }
         )
 
     def replicas(self, address: str) -> list[dict[str, Any]]:
