@@ -90,6 +90,7 @@ def measure_entries(directory: Path, seconds: float) -> EntryCost:
         CheckFailed: what was stored is not there.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
     django.setup()
     from raft_app.storage.sqlite.storage import SqliteStorage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import time
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -71,6 +72,9 @@ class Queuesite:
     def session(self, where: Address) -> Site:
         """Return clients for it."""
         return Site(where.address, Path(where.state_path))
+
+
+_LEADERS = re.compile(r'^queue_broker_replicas{role="leader"} (\S+)$', re.MULTILINE)
 
 
 class Site(ThreadSession):
@@ -165,6 +169,20 @@ class Site(ThreadSession):
                 if replica["serves"]
             }
         )
+
+    def leaders(self) -> int:
+        """Return how many replicas lead, on all brokers that answer.
+
+        From their metrics, which cost a broker of thousands less than a list of what it has.
+        """
+        leaders = 0.0
+        for place in self.brokers():
+            try:
+                with urlopen(f"{place.address}/metrics", timeout=ANSWER_S) as answer:  # noqa: S310 - http, our own
+                    leaders += sum(map(float, _LEADERS.findall(answer.read().decode())))
+            except OSError:
+                continue
+        return int(leaders)
 
     def replicas(self, address: str) -> list[dict[str, Any]]:
         """Return what a broker says of its replicas; nothing when it is down."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LOOK_S = 0.01
 """How often it is looked whether the broker serves again."""
 LOOK_LED_S = 0.1
-"""How often the others are asked what they lead; a long answer, for they are busy with it."""
+"""How often brokers of a thousand partitions are asked what they lead, which keeps them busy, too;
+those of more less often."""
 PATIENCE_S = 60.0
 """Longest wait for a broker and its partitions."""
 
@@ -72,9 +73,9 @@ class Restart:
         new = victim
         while not (led_s and serving_s):
             if not led_s and time.perf_counter() >= next_look:
-                if self._are_led(victim):
+                if site.leaders() >= self._led:
                     led_s = time.perf_counter() - began
-                next_look = time.perf_counter() + LOOK_LED_S
+                next_look = time.perf_counter() + LOOK_LED_S * max(1, self._partitions / 1_000)
             if new == victim:
                 new = next((one for one in site.brokers() if _is_again(one, victim)), victim)
             elif not serving_s and _serves(new):
@@ -103,14 +104,6 @@ class Restart:
 
     def close(self) -> None:
         """Keep nothing."""
-
-    def _are_led(self, victim: Place) -> bool:
-        """Tell whether all partitions have a leader that serves."""
-        led = 0
-        for place in self._site.brokers():
-            if place != victim:
-                led += sum(bool(one["serves"]) for one in self._site.replicas(place.address))
-        return led >= self._led
 
 
 def _is_again(place: Place, victim: Place) -> bool:

@@ -287,6 +287,7 @@ class Engine:
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
             self.replica_table.open(stored)
+        self.failover.start()
         self.vouching.begin(self._loop, self.config.vouch_wait_ms)
         take_peers(self.peers, await self._context.read(self._storage.load_peers))
         self._dial_peers()
@@ -343,7 +344,7 @@ class Engine:
             engine_loop=self.engine_loop,
             fail=self.fail,
         )
-        self.vouching = Vouching(self.replicas, self.engine_loop)
+        self.vouching = Vouching(self.replicas, self.engine_loop, on_allowed=self.failover.begin)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
         self.adoption = Adoption(context, self.replica_table)
         self.compactor = Compactor(self.replicas, self._storage, self.stream, self.config)

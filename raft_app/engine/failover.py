@@ -8,7 +8,8 @@ A broker may lead thousands of groups that sleep. If all of them woke when it is
 pre-votes and heartbeats would keep the others' loops so busy that these count each other as gone.
 So those that sleep go on sleeping until their turn: so many at a time, the next when one is led.
 Whoever is asked for something has its turn at once. Where no quorum is in reach nobody wakes, and
-who is awake without a leader sleeps until a broker comes back.
+who is awake without a leader sleeps until a broker comes back. So does what a broker has when it
+starts, until its turn, or until a leader tells that it is there.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ ATTEMPTS_MAX = 4
 """The first and three more; then the ordinary election timeout applies."""
 AT_ONCE = 100
 """Groups that elect at once because of a lost broker; the others wait until one of them is led."""
+FOUND_MS = 300
+"""After a broker is heard again, or this one starts, before who has no leader campaigns: those that
+lead say so meanwhile."""
 LEADERS_PER_TICK = 25
 """Leaders that sleep and are left without a quorum wake so many at a time, to step down."""
 HAND_OVER_TIMEOUT_MS = 2_000
@@ -91,6 +95,7 @@ class Failover:
         self._turns: dict[int, _Turn] = {}
         """By group id, in order: what waits until fewer elect. These replicas sleep."""
         self._turns_timer: asyncio.TimerHandle | None = None
+        self._has_begun = False
         self._unfollowed: deque[Replica] = deque()
         """Leaders that sleep and may be left without a quorum."""
         self._replicas = replicas
@@ -99,6 +104,25 @@ class Failover:
         self._hints: dict[int, asyncio.TimerHandle] = {}
         self._transfers: dict[int, list[asyncio.Future[None]]] = {}
         self._handing_over: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Let the replicas that were stored here sleep until `begin`, or until an RPC comes."""
+        if self._may_strand:
+            for replica in self._replicas.values():
+                replica.node.strand()
+                self._mark(replica)
+
+    def begin(self) -> None:
+        """Let those campaign in turn that have no leader."""
+        self._has_begun = True
+        self._campaign(
+            [
+                (replica, hint_rank(replica, lost=NO_REPLICA))
+                for replica in self._replicas.values()
+                if replica.node.should_wake and not replica.node.is_leader
+            ],
+            wait_ms=FOUND_MS,
+        )
 
     def connection_lost(self, broker_id: int) -> None:
         """Tell the nodes that a broker is gone; campaign where it led.
@@ -137,7 +161,7 @@ class Failover:
                 node.report_found(replica_id)
             if not node.is_leader and node.should_wake and replica.group_id not in self._turns:
                 lost.append((replica, hint_rank(replica, lost=node.leader)))
-        self._campaign(lost)
+        self._campaign(lost, wait_ms=FOUND_MS)
 
     def hurry(self, replica: Replica) -> None:
         """Let a group have its turn at once: somebody wants something of it."""
@@ -153,14 +177,17 @@ class Failover:
                 replica.node.wake()
                 self._mark(replica)
 
-    def _campaign(self, lost: Sequence[tuple[Replica, int]]) -> None:
+    def _campaign(self, lost: Sequence[tuple[Replica, int]], *, wait_ms: int = 0) -> None:
         """Let replicas campaign in the order of their ranks, as many at once as may.
 
         Args:
             lost: replicas whose leader is gone, and their ranks.
+            wait_ms: before the first of them.
         """
+        if not self._has_begun:
+            return
         spread_ms = min(len(lost) * SPREAD_MS, self._spread_ms_max)
-        now_s = asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time() + wait_ms / 1000
         turns = []
         for replica, rank in lost:
             turn_ms = turn_of(replica.group_id, spread_ms)
@@ -168,7 +195,7 @@ class Failover:
             if replica.is_asleep:
                 turns.append(turn)
             else:
-                self._begin(turn, turn_ms + rank * (RANK_MS + spread_ms))
+                self._begin(turn, wait_ms + turn_ms + rank * (RANK_MS + spread_ms))
         # From the other end than those whose turn comes first, so that two rarely ask at once.
         turns.sort(key=lambda turn: (turn.rank, -turn.turn_ms if turn.rank else turn.turn_ms))
         self._turns.update((turn.replica.group_id, turn) for turn in turns)

@@ -17,7 +17,7 @@ from raft_app.engine.kept import found_in
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from http_base.kept import Kept
     from raft_app.engine.loop import EngineLoop
@@ -38,13 +38,21 @@ class Remembered:
 class Vouching:
     """Lets the replicas that were stored here vote, once it is known that they are not old."""
 
-    def __init__(self, replicas: Mapping[int, Replica], engine_loop: EngineLoop) -> None:
+    def __init__(
+        self,
+        replicas: Mapping[int, Replica],
+        engine_loop: EngineLoop,
+        *,
+        on_allowed: Callable[[], None],
+    ) -> None:
         """Withhold nothing yet.
 
         Args:
             replicas: of the engine, by group id.
             engine_loop: makes replicas faulty.
+            on_allowed: called when the replicas may vote.
         """
+        self._on_allowed = on_allowed
         self._replicas = replicas
         self._engine_loop = engine_loop
         self._timer: asyncio.TimerHandle | None = None
@@ -57,6 +65,7 @@ class Vouching:
     def begin(self, loop: asyncio.AbstractEventLoop, wait_ms: int) -> None:
         """Let no stored replica vote until `judge` was called, or `wait_ms` have passed."""
         if not self._replicas or not wait_ms:
+            self._on_allowed()
             return
         for replica in self._replicas.values():
             replica.node.withhold_votes()
@@ -102,3 +111,4 @@ class Vouching:
             replica.found_at_start = None
             replica.node.allow_votes()
             self._engine_loop.mark(replica)
+        self._on_allowed()

@@ -10,10 +10,11 @@ import pytest
 
 from myqueue.contract.errors import NoLeader, NotLeader
 from raft_app.core.config import RaftConfig
-from raft_app.core.types import AppendEntriesReply, Quiesce, Wake
+from raft_app.core.types import AppendEntriesReply, Membership, Quiesce, RaftMember, Wake
 from raft_app.engine import failover
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.guard import PeerSigns, silence_ticks
+from raft_app.storage.protocol import GroupSpec
 from tests.raft_app.engine.engine_harness import EngineCluster
 
 if TYPE_CHECKING:
@@ -295,3 +296,43 @@ async def test_who_is_left_alone_asks_nobody_and_goes_on_when_one_is_back():
         await cluster.start(2)
         await cluster.until(lambda: led_by_others(cluster))
         await cluster.until(lambda: all_sleep(cluster))
+
+
+async def test_what_is_there_at_the_start_sleeps_until_a_leader_says_so_and_wakes_nobody():
+    async with sleeping(groups=GROUPS) as cluster:
+        await cluster.stop(3)
+        await cluster.until(lambda: not (awake(cluster)[1] or awake(cluster)[2]))
+        terms = [one.node.term for one in cluster.engines[1].replicas.values()]
+        await cluster.start(3)
+        assert all(one.is_asleep for one in cluster.engines[3].replicas.values())
+        await cluster.until(
+            lambda: all(one.hears_leader for one in cluster.engines[3].replicas.values())
+        )
+        assert terms == [one.node.term for one in cluster.engines[1].replicas.values()]
+
+
+async def test_all_that_start_together_elect_in_turn(monkeypatch):
+    monkeypatch.setattr(failover, "AT_ONCE", 3)
+    async with sleeping(groups=GROUPS) as cluster:
+        for number in (1, 2, 3):
+            await cluster.stop(number)
+        for number in (1, 2, 3):
+            await cluster.start(number)
+        await cluster.until(
+            lambda: all(cluster.leader(group_id) is not None for group_id in range(1, GROUPS + 1))
+        )
+        await cluster.until(lambda: all_sleep(cluster))
+
+
+async def test_a_lone_broker_leads_what_it_has_when_it_starts():
+    cluster = EngineCluster(config=CONFIG)
+    try:
+        await cluster.start(1)
+        spec, alone = GroupSpec(1, 11, "logs", 0), Membership((RaftMember(11, 1),), version=1)
+        await cluster.engines[1].create_replica(spec, alone, campaign=True)
+        await cluster.until(lambda: cluster.engines[1].replicas[1].serves)
+        await cluster.stop(1)
+        await cluster.start(1)
+        await cluster.until(lambda: cluster.engines[1].replicas[1].serves)
+    finally:
+        await cluster.stop_all()

@@ -12,6 +12,7 @@ import django
 
 def main(directory: Path, name: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
     django.setup()
     from tests.raft_app.failpoints import engine_lives, storage_lives, votes
     from tests.raft_app.failpoints.lives import examine

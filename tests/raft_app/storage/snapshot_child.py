@@ -127,6 +127,7 @@ def go_on(place: Path, expected: list[dict[str, Any]], *, first: int, done: int)
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
     django.setup()
     match sys.argv[1:]:
         case ["loop", directory, first]:

@@ -12,6 +12,7 @@ import django
 def main(directory: str) -> None:
     """Write until killed: two groups per transaction, a suffix replaced now and then."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
     django.setup()
     from raft_app.core.types import HardState
     from raft_app.storage.sqlite.storage import SqliteStorage
