@@ -196,9 +196,9 @@ class Failover:
                 turns.append(turn)
             else:
                 self._begin(turn, wait_ms + turn_ms + rank * (RANK_MS + spread_ms))
-        # From the other end than those whose turn comes first, so that two rarely ask at once.
-        turns.sort(key=lambda turn: (turn.rank, -turn.turn_ms if turn.rank else turn.turn_ms))
-        self._turns.update((turn.replica.group_id, turn) for turn in turns)
+        if turns:
+            waiting = self._turns | {turn.replica.group_id: turn for turn in turns}
+            self._turns = dict(sorted(waiting.items(), key=lambda one: _order(one[1])))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -208,15 +208,12 @@ class Failover:
             group_id, turn = next(iter(self._turns.items()))
             wait_s = turn.due_s - loop.time()
             if wait_s > 0:
-                if self._turns_timer is None:
-                    self._turns_timer = loop.call_later(wait_s, self._turn_due)
+                if self._turns_timer is not None:
+                    self._turns_timer.cancel()
+                self._turns_timer = loop.call_later(wait_s, self._go_on)
                 return
             del self._turns[group_id]
             self._begin(turn, 0)
-
-    def _turn_due(self) -> None:
-        self._turns_timer = None
-        self._go_on()
 
     def _begin(self, turn: _Turn, delay_ms: int) -> None:
         """Have a replica campaign soon, if it still misses its leader."""
@@ -368,6 +365,14 @@ class Failover:
             if attempt < ATTEMPTS_MAX:
                 self._schedule(replica, self._randomizer(*RETRY_MS), attempt=attempt + 1)
         self._go_on()
+
+
+def _order(turn: _Turn) -> tuple[float, int]:
+    """Return the key by which turns come.
+
+    Those of a second rank begin at the other end than the first, so that two rarely ask at once.
+    """
+    return (turn.due_s, -turn.turn_ms if turn.rank else turn.turn_ms)
 
 
 def turn_of(group_id: int, spread_ms: int) -> int:

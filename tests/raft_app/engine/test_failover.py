@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -79,3 +80,43 @@ async def test_a_transfer_that_timed_out_leaves_nothing_behind():
         with pytest.raises(CommitTimeout):
             await failover.transfer(led, 20, timeout_ms=1)
     assert failover._transfers == {}
+
+
+def follower(group_id: int, *, broker_id: int = 3, voters=((1, 1), (2, 2), (3, 3))):
+    """Return a replica that sleeps, led by broker 1, and notes its hints."""
+    made = replica(broker_id, group_id=group_id)
+    made.hints = 0
+
+    def campaign_hint() -> None:
+        made.hints += 1
+
+    members = tuple(SimpleNamespace(replica_id=one, broker_id=on) for one, on in voters)
+    made.node.membership.voters = members
+    made.node.leader, made.node.is_leader, made.node.should_wake = 1, False, False
+    made.node.report_connection_lost = lambda _, *, wakes: None
+    made.node.campaign_hint = campaign_hint
+    made.replica_on = lambda broker: broker
+    made.faulty, made.is_leader, made.hears_leader, made.is_asleep = "", False, False, True
+    made.leader_broker_id = 0
+    return made
+
+
+async def test_what_is_due_at_once_does_not_wait_behind_what_is_due_later():
+    later, soon = follower(2), follower(3)
+    replicas = {2: later}
+    failover = Failover(
+        replicas, mark=lambda _: None, randomizer=lambda low, _: low, hears=lambda _: True
+    )
+    failover.begin()
+    assert hint_rank(later, lost=1) == 1
+    assert hint_rank(soon, lost=1) == 0
+    failover.connection_lost(1)
+    replicas[3] = soon
+    later.replica_on = lambda _: 0
+    failover.connection_lost(1)
+    assert (list(failover._hints), list(failover._turns)) == ([3], [2])
+    async with asyncio.timeout(5):
+        while not later.hints:
+            await asyncio.sleep(0.01)
+    assert soon.hints
+    await failover.stop()
