@@ -15,6 +15,8 @@ pytestmark = pytest.mark.cluster
 MESSAGES = 6
 HTML = "<img src=x onerror=alert(1)>"
 LETTERS = "/admin/groups/mailers/dead-letters/mails/"
+SESSION_S = 6.0
+"""Of the reader: were its leaving not to arrive, it would be a member for so long."""
 WAIT_S = 30.0
 """For what the brokers do by themselves."""
 
@@ -28,14 +30,21 @@ def readers(cluster):
     with Producer(["orders", "mails"], at) as producer:
         producer.produce_many("orders", [str(number) for number in range(MESSAGES)])
         producer.produce_many("mails", [HTML, "later"])
-    with Consumer("orders", at, group="billing") as consumer:
+    with Consumer("orders", at, group="billing", session_timeout=SESSION_S) as consumer:
         assert len(consumer.poll(MESSAGES, timeout=WAIT_S)) == MESSAGES
         consumer.commit()
     with Worker("mails", at, "mailers", delivery_limit=1) as worker:
         worker.nack(*worker.receive(1, timeout=WAIT_S))
         for group in ("billing", "mailers"):
             wait_until(lambda group=group: knows_group(cluster, group), what=f"group {group}")
+        wait_until(lambda: has_nobody(cluster, "billing"), what="nobody reads", seconds=WAIT_S)
         yield worker
+
+
+def has_nobody(cluster, group):
+    """Tell whether a group has no members, so that it may be moved."""
+    found = cluster.get(f"/groups/{group}")
+    return found["member_count"] == 0 and not found["members"]
 
 
 def committed(cluster, group="billing"):
