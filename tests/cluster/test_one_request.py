@@ -87,11 +87,20 @@ def test_one_write_is_followed_through_all_brokers(cluster: Cluster) -> None:
     )
     assert answer.status_code == 200
     assert answer.headers["X-Request-Id"] == "followed-1"
-    own = {
-        name: [line["message"] for line in lines if line.get("request_id") == "followed-1"]
-        for name, lines in lines_of(cluster).items()
-    }
-    assert any(said.startswith("POST /producer/produce took") for said in own["manager"])
+
+    def said_of_it() -> dict[str, list[str]]:
+        return {
+            name: [line["message"] for line in lines if line.get("request_id") == "followed-1"]
+            for name, lines in lines_of(cluster).items()
+        }
+
+    wait_until(  # what a call took is told after its answer
+        lambda: any(
+            one.startswith("POST /producer/produce took") for one in said_of_it()["manager"]
+        ),
+        what="the manager says what the call took",
+    )
+    own = said_of_it()
     (leader,) = [name for name, said in own.items() if name != "manager" and said]
     (proposed,) = [said for said in own[leader] if "is proposed" in said]
     found = PROPOSED.fullmatch(proposed)
