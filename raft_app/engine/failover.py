@@ -49,6 +49,8 @@ AT_ONCE = 100
 FOUND_MS = 300
 """After a broker is heard again, or this one starts, before who has no leader campaigns: those that
 lead say so meanwhile."""
+LOOKED_AT_PER_TICK = 250
+"""Replicas that are looked at in turn whether they sleep without a leader and nobody knows."""
 LEADERS_PER_TICK = 25
 """Leaders that sleep and are left without a quorum wake so many at a time, to step down."""
 HAND_OVER_TIMEOUT_MS = 2_000
@@ -96,6 +98,8 @@ class Failover:
         """By group id, in order: what waits until fewer elect. These replicas sleep."""
         self._turns_timer: asyncio.TimerHandle | None = None
         self._has_begun = False
+        self._to_look_at: list[int] = []
+        """Groups that are looked at with the next ticks."""
         self._unfollowed: deque[Replica] = deque()
         """Leaders that sleep and may be left without a quorum."""
         self._replicas = replicas
@@ -170,12 +174,34 @@ class Failover:
             self._begin(turn, 0)
 
     def tick(self) -> None:
-        """Wake some of the leaders that are left without a quorum, to step down."""
+        """Wake some of the leaders that are left without a quorum, to step down.
+
+        And look whether somebody sleeps without a leader whose turn does not come: no time passes
+        for it, so that nothing but this would find out.
+        """
+        self._look_for_forgotten()
         for _ in range(min(LEADERS_PER_TICK, len(self._unfollowed))):
             replica = self._unfollowed.popleft()
             if self._is_present(replica) and replica.is_leader and replica.node.should_wake:
                 replica.node.wake()
                 self._mark(replica)
+
+    def _look_for_forgotten(self) -> None:
+        if not self._to_look_at:
+            self._to_look_at = list(self._replicas)
+        some = self._to_look_at[-LOOKED_AT_PER_TICK:]
+        del self._to_look_at[-LOOKED_AT_PER_TICK:]
+        forgotten = [
+            (replica, hint_rank(replica, lost=replica.node.leader))
+            for replica in map(self._replicas.get, some)
+            if replica is not None
+            and replica.node.should_wake
+            and replica.group_id not in self._turns
+            and replica.group_id not in self._hints
+            and self._may_campaign(replica)
+        ]
+        if forgotten:
+            self._campaign(forgotten, wait_ms=FOUND_MS)
 
     def _campaign(self, lost: Sequence[tuple[Replica, int]], *, wait_ms: int = 0) -> None:
         """Let replicas campaign in the order of their ranks, as many at once as may.

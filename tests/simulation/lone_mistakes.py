@@ -266,6 +266,7 @@ def loses_what_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def leaves_the_stranded_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who could do nothing without a broker is not told that it is back."""
     monkeypatch.setattr(Failover, "broker_found", lambda *_, **__: None)
+    monkeypatch.setattr(Failover, "_look_for_forgotten", lambda _: None)
 
 
 _CUTS = (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER)

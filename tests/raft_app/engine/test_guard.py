@@ -336,3 +336,13 @@ async def test_a_lone_broker_leads_what_it_has_when_it_starts():
         await cluster.until(lambda: cluster.engines[1].replicas[1].serves)
     finally:
         await cluster.stop_all()
+
+
+async def test_a_group_that_nobody_remembers_is_found():
+    async with sleeping(groups=GROUPS) as cluster:
+        cluster.hub.isolate(1, silently=True)
+        for number in (2, 3):
+            engine = cluster.engines[number]
+            engine.replicas[5].node.report_connection_lost(11, wakes=False)
+            assert engine.replicas[5].is_asleep
+        await cluster.until(lambda: led_by_others(cluster, [5]))
