@@ -67,6 +67,7 @@ class Traffic:
         self._sending_ends = threading.Event()
         self._reading_ends = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._senders: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin."""
@@ -85,6 +86,8 @@ class Traffic:
         ):
             thread = threading.Thread(target=self._run, args=(work, ends), daemon=True)
             self._threads.append(thread)
+            if ends is sending:
+                self._senders.append(thread)
             thread.start()
 
     def end(self, *, drain_s: float) -> float:
@@ -94,6 +97,8 @@ class Traffic:
             How many seconds passed until everything was read.
         """
         self._sending_ends.set()
+        for thread in self._senders:  # what is on its way may yet be acknowledged
+            thread.join(60)
         begun = time.monotonic()
         while any(self.lost().values()) and not self.failures:
             time.sleep(0.5)
