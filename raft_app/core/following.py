@@ -41,9 +41,9 @@ def append_entries(raft: Raft, rpc: AppendEntries) -> None:
         _replace_tail(raft, new)
     last_new = max(rpc.prev_index + len(rpc.entries), log.commit_index)
     log.commit_to(min(rpc.commit, last_new))
-    raft.agreed = (raft.term, last_new)
-    if not raft.may_vote:
-        return  # It may have had a later term, whose leader relied on it: see `withhold_votes`.
+    if not raft.may_vote:  # It may have had a later term, whose leader relied on it.
+        raft.agreed = (raft.term, last_new)
+        return
     raft.outbox.acknowledge(
         AppendEntriesReply(
             to=rpc.sender,

@@ -75,7 +75,8 @@ class Raft:
             it acknowledged: it gives no vote and no pre-vote, and does not campaign.
         lost_index: what the leader of this term heard this node acknowledge, and it has not; 0
             while nothing is known to be lost.
-        agreed: (term, index) up to which the log agreed with that of the leader of that term.
+        agreed: (term, index) up to which the log agreed with that of the leader of that term, while
+            `may_vote` is False; else it does not matter.
         is_asleep: no time passes for this node until something wakes it; see `quiescence`.
         quiet_mark: what a leader with nothing under way has done so far; None when something is.
         quiet_since: tick since when that is so.
@@ -261,7 +262,8 @@ class Raft:
 
     def find_leader_connection(self) -> None:
         """Hear the leader again, who was but silent: it is the process that led before."""
-        self._leader_connected = self.leader != NO_REPLICA
+        assert self.leader != NO_REPLICA, "it had a leader"
+        self._leader_connected = True
 
     def stay_awake(self) -> None:
         """Count the idle ticks of a leader anew."""

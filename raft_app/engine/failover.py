@@ -26,7 +26,7 @@ from raft_app.core.quorum import is_quorum
 from raft_app.core.types import NO_REPLICA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from raft_app.engine.replica import Replica
 
@@ -119,14 +119,7 @@ class Failover:
     def begin(self) -> None:
         """Let those campaign in turn that have no leader."""
         self._has_begun = True
-        self._campaign(
-            [
-                (replica, hint_rank(replica, lost=NO_REPLICA))
-                for replica in self._replicas.values()
-                if replica.node.should_wake and not replica.node.is_leader
-            ],
-            wait_ms=FOUND_MS,
-        )
+        self._remember(self._replicas.values())
 
     def connection_lost(self, broker_id: int) -> None:
         """Tell the nodes that a broker is gone; campaign where it led.
@@ -153,19 +146,17 @@ class Failover:
             broker_id: the broker.
             was_silent: its connection had not broken, so that it is the process that it was.
         """
-        lost: list[tuple[Replica, int]] = []
-        for replica in self._replicas.values():
-            node = replica.node
-            if not (node.is_asleep and node.should_wake) or replica.faulty:
-                continue
-            replica_id = replica.replica_on(broker_id)
-            if replica_id == NO_REPLICA:
-                continue
-            if was_silent and (node.is_leader or node.leader == replica_id):
-                node.report_found(replica_id)
-            if not node.is_leader and node.should_wake and replica.group_id not in self._turns:
-                lost.append((replica, hint_rank(replica, lost=node.leader)))
-        self._campaign(lost, wait_ms=FOUND_MS)
+        missing = [
+            (replica, replica_id)
+            for replica in self._replicas.values()
+            if replica.node.should_wake
+            and not replica.faulty
+            and (replica_id := replica.replica_on(broker_id)) != NO_REPLICA
+        ]
+        if was_silent:
+            for replica, replica_id in missing:
+                replica.node.report_found(replica_id)
+        self._remember(replica for replica, _ in missing)
 
     def hurry(self, replica: Replica) -> None:
         """Let a group have its turn at once: somebody wants something of it."""
@@ -187,21 +178,26 @@ class Failover:
                 self._mark(replica)
 
     def _look_for_forgotten(self) -> None:
+        """Look at the next `LOOKED_AT_PER_TICK` replicas."""
         if not self._to_look_at:
             self._to_look_at = list(self._replicas)
         some = self._to_look_at[-LOOKED_AT_PER_TICK:]
         del self._to_look_at[-LOOKED_AT_PER_TICK:]
-        forgotten = [
+        present = (self._replicas[one] for one in some if one in self._replicas)
+        self._remember(filter(self._may_campaign, present))
+
+    def _remember(self, replicas: Iterable[Replica]) -> None:
+        """Let those of some replicas campaign in turn that sleep without a leader."""
+        missing = [
             (replica, hint_rank(replica, lost=replica.node.leader))
-            for replica in map(self._replicas.get, some)
-            if replica is not None
-            and replica.node.should_wake
+            for replica in replicas
+            if replica.node.should_wake
+            and not replica.node.is_leader
             and replica.group_id not in self._turns
             and replica.group_id not in self._hints
-            and self._may_campaign(replica)
         ]
-        if forgotten:
-            self._campaign(forgotten, wait_ms=FOUND_MS)
+        if missing:
+            self._campaign(missing, wait_ms=FOUND_MS)
 
     def _campaign(self, lost: Sequence[tuple[Replica, int]], *, wait_ms: int = 0) -> None:
         """Let replicas campaign in the order of their ranks, as many at once as may.

@@ -122,9 +122,7 @@ class Guard:
 
     def heard(self, broker_id: int) -> None:
         """Note that something came from a peer."""
-        if broker_id in self._signs.heard_now:
-            return
-        if not self._signs.heard(broker_id):
+        if broker_id in self._signs.heard_now or not self._signs.heard(broker_id):
             return
         was_silent = broker_id not in self._broken
         self._broken.discard(broker_id)

@@ -107,12 +107,12 @@ class Parts:
         for number in (manager, *self._brokers.values()):
             self._terminals.wait_ready(number)
         lines = re.findall(r"^celery -A queuesite (.+)$", PAGE.read_text(), re.MULTILINE)
-        self._celery = {line.split()[0]: self._start_celery(line) for line in lines}
-        assert list(self._celery) == ["worker", "beat"]
-        self._worker_line = lines[0]
+        self._lines = {line.split()[0]: line for line in lines}
+        assert list(self._lines) == ["worker", "beat"]
+        self._celery = {name: self._start_celery(name) for name in self._lines}
 
-    def _start_celery(self, line: str) -> int:
-        return self._terminals.start_celery(*line.split(), **self._variables)
+    def _start_celery(self, name: str) -> int:
+        return self._terminals.start_celery(*self._lines[name].split(), **self._variables)
 
     @property
     def is_stuck(self) -> bool:
@@ -122,7 +122,7 @@ class Parts:
     def start_worker_again(self) -> None:
         """Do what the page says of a worker that is stuck."""
         self._terminals.kill(self._celery["worker"])
-        self._celery["worker"] = self._start_celery(self._worker_line)
+        self._celery["worker"] = self._start_celery("worker")
 
     def kill(self, port: str) -> None:
         """Kill a broker and wait until it is recorded as dead, which only a task does."""

@@ -31,6 +31,17 @@ def asleep(voters: int = 3) -> Group:
     return group
 
 
+def led_by_the_next() -> Group:
+    """Return a group that slept until its leader, replica 1, was gone; replica 2 leads it."""
+    group = asleep()
+    group.isolate(1)
+    for replica_id in (2, 3):
+        group[replica_id].report_connection_lost(1, wakes=False)
+    group[2].campaign_hint()
+    group.settle()
+    return group
+
+
 def sleepers(group: Group) -> set[int]:
     """Return the replica ids of who sleeps."""
     return {replica_id for replica_id, one in group.replicas.items() if one.node.is_asleep}
@@ -370,12 +381,7 @@ def test_a_follower_whose_turn_is_to_come_sleeps_on_and_misses_its_leader():
 
 
 def test_a_follower_that_lets_its_turn_come_votes_at_once_for_who_has_it():
-    group = asleep()
-    group.isolate(1)
-    for replica_id in (2, 3):
-        group[replica_id].report_connection_lost(1, wakes=False)
-    group[2].campaign_hint()
-    group.settle()
+    group = led_by_the_next()
     assert group[2].is_leader
     assert group[3].leader == 2
 
@@ -406,12 +412,7 @@ def test_a_leader_without_a_quorum_sleeps_on_until_it_is_woken_or_one_is_found()
 
 
 def test_a_group_that_elects_because_its_leader_is_gone_sleeps_again_at_once():
-    group = asleep()
-    group.isolate(1)
-    for replica_id in (2, 3):
-        group[replica_id].report_connection_lost(1, wakes=False)
-    group[2].campaign_hint()
-    group.settle()
+    group = led_by_the_next()
     group[2].report_connection_lost(1)
     group.tick(3 * HEARTBEAT, only=[2, 3])
     assert sleepers(group) == {1, 2, 3}
@@ -419,23 +420,13 @@ def test_a_group_that_elects_because_its_leader_is_gone_sleeps_again_at_once():
 
 
 def test_it_stays_awake_while_somebody_it_is_connected_to_has_not_answered():
-    group = asleep()
-    group.isolate(1)
-    for replica_id in (2, 3):
-        group[replica_id].report_connection_lost(1, wakes=False)
-    group[2].campaign_hint()
-    group.settle()
+    group = led_by_the_next()
     group.tick(3 * HEARTBEAT, only=[2, 3])
     assert sleepers(group) == {1}
 
 
 def test_it_stays_awake_for_who_has_something_to_do():
-    group = asleep()
-    group.isolate(1)
-    for replica_id in (2, 3):
-        group[replica_id].report_connection_lost(1, wakes=False)
-    group[2].campaign_hint()
-    group.settle()
+    group = led_by_the_next()
     group[2].report_connection_lost(1)
     group.propose(2, "a")
     group.tick(3 * HEARTBEAT, only=[2, 3])

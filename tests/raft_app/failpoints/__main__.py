@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
-import django
+from tests.django_process import set_up
 
 
 def main(directory: Path, name: str) -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
-    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
-    django.setup()
+    set_up()
     from tests.raft_app.failpoints import engine_lives, storage_lives, votes
     from tests.raft_app.failpoints.lives import examine
 

@@ -15,7 +15,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import django
+from tests.django_process import set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,9 +126,7 @@ def go_on(place: Path, expected: list[dict[str, Any]], *, first: int, done: int)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
-    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
-    django.setup()
+    set_up()
     match sys.argv[1:]:
         case ["loop", directory, first]:
             loop(Path(directory), int(first))

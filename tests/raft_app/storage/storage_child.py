@@ -6,14 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-import django
+from tests.django_process import set_up
 
 
 def main(directory: str) -> None:
     """Write until killed: two groups per transaction, a suffix replaced now and then."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
-    os.environ["QUEUE_ROLE"] = "test"  # whatever the one that started this is
-    django.setup()
+    set_up()
     from raft_app.core.types import HardState
     from raft_app.storage.sqlite.storage import SqliteStorage
     from tests.raft_app.storage.storage_harness import append, create, data_entry

@@ -61,6 +61,8 @@ class Outcome:
     elections: int
     sleeps: int
     """How often a node fell asleep."""
+    strands: int
+    """How often one did that knew no leader and heard no quorum."""
     crashes: int
     committed: int
     acknowledged: int
@@ -251,6 +253,7 @@ class Simulation:
             events=self.events,
             elections=self.watch.elections,
             sleeps=self.watch.sleeps_complete.sleeps,
+            strands=self.watch.sleeps_stranded.strands,
             crashes=self.faults.crashes,
             committed=len(self.watch.committed_entries.entries),
             acknowledged=len(self.watch.messages.acknowledged_values),

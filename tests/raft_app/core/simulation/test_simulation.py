@@ -37,6 +37,7 @@ def test_runs_are_full_of_changes_and_snapshots() -> None:
 def test_groups_sleep_again_and_again() -> None:
     outcomes = [Simulation(seed, naps=True).run() for seed in range(4_001, 4_011)]
     assert sum(outcome.sleeps for outcome in outcomes) > 6 * len(outcomes)
+    assert sum(outcome.strands for outcome in outcomes) > len(outcomes)
 
 
 def test_disks_that_are_put_back_to_an_earlier_state_lose_nothing() -> None:
