@@ -163,8 +163,8 @@ def strand(raft: Raft) -> None:
 def peer_back(raft: Raft, peer: int) -> None:
     """A peer is there again: let it sleep too, or wake for it when it lags.
 
-    Its process may have started anew, and what starts is awake. Nothing happens on a node that is
-    awake or does not lead.
+    Its process may have started anew, and what starts knows no leader. Nothing happens on a node
+    that is awake or does not lead.
     """
     progress = raft.progress.get(peer)
     if progress is None or not raft.is_asleep:
