@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 VOUCH_WAIT_MS = 5_000
 """How long a broker that starts waits for a manager to say what its replicas had acknowledged,
 before they vote. Longer leaves partitions without a leader where no manager runs."""
+SPARES_WAIT_BYTES = 64 << 10
+"""Entries of so much are sent to a quorum alone at first: a spare follower lags by that at most."""
 _CONTROL_QUEUE_SHARE = 8
 """One part in this many of a peer's queue is kept for RPCs without entries."""
 
@@ -40,6 +42,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
                 election_timeout_ticks=config.election_timeout_ticks,
                 heartbeat_ticks=config.heartbeat_ticks,
                 quiesce_after_ticks=config.quiesce_after_ticks,
+                spares_wait_bytes=SPARES_WAIT_BYTES,
                 max_uncommitted_bytes=config.max_uncommitted_bytes,
                 max_uncommitted_entries=config.max_uncommitted_entries,
             ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MAY_BE_ZERO = frozenset({"quiesce_after_ticks", "spares_wait_bytes"})
+
 
 @dataclass(frozen=True, slots=True)
 class RaftConfig:
@@ -29,10 +31,13 @@ class RaftConfig:
     """Proposals beyond it are refused."""
     max_recent_bytes: int = 2 << 20
     """Applied and durable entries kept in memory for followers that lag a little."""
+    spares_wait_bytes: int = 0
+    """While no more than that is uncommitted, a leader sends to the quickest quorum at once and to
+    its spare followers when its driver calls `RawNode.send_to_spares`; 0: to all at once."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) <= 0 and name != "quiesce_after_ticks":
+            if getattr(self, name) <= 0 and name not in _MAY_BE_ZERO:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if self.election_timeout_ticks < 10 * self.heartbeat_ticks:
             raise ValueError(

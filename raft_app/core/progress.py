@@ -38,6 +38,7 @@ class Progress:
         next_index: first index that was not sent yet (REPLICATE) or that the probe tries (PROBE).
         state: changed by the methods alone.
         is_connected: nothing says that the connection from it broke.
+        is_spare: a quorum does without it; see `spares`.
         is_active: heard since the last check-quorum.
         was_active: heard in the period before that.
         read_round: highest read round that it answered.
@@ -54,6 +55,7 @@ class Progress:
         "inflight_bytes",
         "is_active",
         "is_connected",
+        "is_spare",
         "match",
         "next_index",
         "peer",
@@ -69,6 +71,7 @@ class Progress:
         self.next_index = next_index
         self.state = ProgressState.PROBE
         self.is_connected = True
+        self.is_spare = False
         self.is_active = False
         self.was_active = False
         self.read_round = 0

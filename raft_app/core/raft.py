@@ -69,6 +69,8 @@ class Raft:
         reads: ReadIndex reads; empty of waiting ones in other roles.
         inflight_limits: peers to whom less may be on its way than the configuration says, in bytes.
         sending_due: a leader may have something to send to some peer.
+        has_spares: a leader has spare followers; see `spares`.
+        spares_due: entries wait for `RawNode.send_to_spares`.
         transferee: who leadership is handed to, or `NO_REPLICA`.
         term_start_index: index of the no-op of a leader's term.
         may_vote: False until somebody who would know has vouched that this node still has all that
@@ -106,6 +108,8 @@ class Raft:
         self.reads = PendingReads()
         self.inflight_limits: Mapping[int, int] = {}
         self.sending_due = False
+        self.has_spares = False
+        self.spares_due = False
         self.transferee = NO_REPLICA
         self.term_start_index = 0
         self.may_vote = True
@@ -331,7 +335,7 @@ class Raft:
     def _leave_leadership(self) -> None:
         self.progress = {}
         self.reads.fail_all()
-        self.sending_due = False
+        self.sending_due = self.has_spares = self.spares_due = False
         self.stay_awake()
         self.transferee = NO_REPLICA
         self._heartbeat_at = self._check_quorum_at = self._transfer_ends_at = NEVER

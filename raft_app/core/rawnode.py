@@ -31,6 +31,7 @@ the connections, and has these duties:
    compaction meanwhile, and report nothing as `applied` after `finish_install` that was handed out
    before it.
 7. When old entries were deleted from the storage, call `compacted`.
+8. While `spares_due` after a `Ready`, call `send_to_spares` in a moment: followers lag so long.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from raft_app.core import (
     quiescence,
     replication,
     snapshots,
+    spares,
     transfer,
 )
 from raft_app.core.outbox import drain
@@ -292,6 +294,8 @@ class RawNode(Raft):
         if self.role is Role.LEADER:
             if self.log.durable_index > self.log.commit_index:
                 replication.commit_agreed(self)
+                if self.log.durable_index <= self.log.commit_index:
+                    spares.committed(self, by_spare=False)
         elif vote_was_in_flight and not self.is_own_vote_in_flight:
             election.own_vote_durable(self)
 
@@ -310,6 +314,10 @@ class RawNode(Raft):
         """
         self.inflight_limits = limits
         self.sending_due = self.role is Role.LEADER
+
+    def send_to_spares(self) -> None:
+        """Send the followers that a quorum does without what came meanwhile; see `spares`."""
+        replication.send_to_spares(self)
 
     def is_held(self, peer: int) -> bool:
         """Tell whether entries wait for a peer only because of `limit_inflight`."""

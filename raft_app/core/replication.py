@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core import snapshots, transfer
+from raft_app.core import snapshots, spares, transfer
 from raft_app.core.errors import DropReason, NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.progress import Progress, ProgressState
 from raft_app.core.quorum import agreed_value
@@ -90,7 +90,19 @@ def send_due(raft: Raft) -> None:
         _confirm_reads(raft)
     if raft.sending_due:
         raft.sending_due = False
+        last_index = raft.log.last_index
         for progress in raft.progress.values():
+            if raft.has_spares and spares.waits(raft, progress):
+                raft.spares_due |= progress.next_index <= last_index
+            else:
+                _send_to(raft, progress)
+
+
+def send_to_spares(raft: Raft) -> None:
+    """Send what waited; see `RawNode.send_to_spares`."""
+    raft.spares_due = False
+    for progress in raft.progress.values():
+        if progress.is_spare:
             _send_to(raft, progress)
 
 
@@ -234,7 +246,7 @@ def append_entries_reply(raft: Raft, rpc: AppendEntriesReply) -> None:
         raft.sending_due = True
     if is_news:
         if rpc.index > raft.log.commit_index:
-            commit_agreed(raft)
+            _commit_with(raft, progress)
         if raft.transferee != NO_REPLICA:
             transfer.continue_transfer(raft, progress)
 
@@ -242,6 +254,13 @@ def append_entries_reply(raft: Raft, rpc: AppendEntriesReply) -> None:
 def _ends_snapshot(raft: Raft, rpc: AppendEntriesReply) -> bool:
     """Tell whether a peer holds so much that the log has what follows."""
     return rpc.success and rpc.index + 1 >= raft.log.first_index
+
+
+def _commit_with(raft: Raft, progress: Progress) -> None:
+    """Commit what a quorum holds now that a peer has told how much it does."""
+    commit_agreed(raft)
+    if progress.match <= raft.log.commit_index:
+        spares.committed(raft, by_spare=progress.is_spare)
 
 
 def commit_agreed(raft: Raft) -> None:
@@ -265,6 +284,7 @@ def members_changed(raft: Raft) -> None:
         peer: raft.progress.get(peer) or Progress(peer, next_index) for peer in raft.peers
     }
     raft.sending_due = True
+    spares.choose_none(raft)
     commit_agreed(raft)
     _confirm_reads(raft)
 

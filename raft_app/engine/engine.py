@@ -23,6 +23,7 @@ from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
     Membership,
+    PreVote,
     Quiesce,
     TimeoutNow,
     bytes_of,
@@ -120,6 +121,7 @@ class Incoming:
         mark: Callable[[Replica], None],
         *,
         guard: Guard,
+        failover: Failover,
         snapshots: SnapshotReceiver,
         declines_to_lead: Callable[[], bool],
         unwritten: MemoryShare,
@@ -130,6 +132,7 @@ class Incoming:
             replicas: of the engine, by group id.
             mark: has a replica drained.
             guard: hears of signs of life and of lost connections.
+            failover: hears of those who would lead.
             snapshots: takes snapshots in.
             declines_to_lead: tells whether a TimeoutNow is let pass by.
             unwritten: what waits for the disk; entries that it has no room for are let pass by, and
@@ -139,6 +142,7 @@ class Incoming:
         self._replicas = replicas
         self._mark = mark
         self._guard = guard
+        self._failover = failover
         self._snapshots = snapshots
         self._declines_to_lead = declines_to_lead
         self.unknown_groups = 0
@@ -166,6 +170,8 @@ class Incoming:
                 self.unknown_groups += 1
             elif type(rpc) is not AppendEntriesReply or replica.has_news():
                 mark(replica)
+                if type(rpc) is PreVote:
+                    self._failover.asked(replica, rpc)
 
     def peer_connected(self, broker_id: int) -> None:
         """Note a connection from a peer."""
@@ -360,6 +366,7 @@ class Engine:
             self.replicas,
             self.engine_loop.mark,
             guard=self.guard,
+            failover=self.failover,
             snapshots=self.snapshots_received,
             declines_to_lead=self.full_disk.declines_to_lead,
             unwritten=self.memory.unwritten,

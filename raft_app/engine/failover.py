@@ -28,6 +28,7 @@ from raft_app.core.types import NO_REPLICA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from raft_app.core.types import PreVote
     from raft_app.engine.replica import Replica
 
 logger = logging.getLogger(__name__)
@@ -163,6 +164,17 @@ class Failover:
         turn = self._turns.pop(replica.group_id, None)
         if turn is not None:
             self._begin(turn, 0)
+
+    def asked(self, replica: Replica, rpc: PreVote) -> None:
+        """Let a replica campaign at once in place of a peer that asked it, but lacks what it has.
+
+        That one has the earlier rank, and was a spare follower.
+        """
+        if not replica.node.log.is_up_to_date(rpc.last_index, rpc.last_term):
+            hint = self._hints.get(replica.group_id)
+            if hint is not None:
+                hint.cancel()
+                self._hint(replica, attempt=1)
 
     def tick(self) -> None:
         """Wake some of the leaders that are left without a quorum, to step down.

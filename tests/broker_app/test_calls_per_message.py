@@ -34,6 +34,7 @@ from http_base.tokens import cluster_token
 from myqueue.contract.inputs import BATCH, MSGPACK
 from raft_app.core.config import RaftConfig
 from raft_app.core.types import Membership, RaftMember
+from raft_app.engine import loop
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
 from raft_app.storage.protocol import GroupSpec, PeerAddress
@@ -58,24 +59,16 @@ ROOT = Path(__file__).resolve().parents[2]
 STOP_S = 30.0
 """For the thread of a broker, whose event loop takes no exception that a timeout raises."""
 
-RAFT = RaftConfig(quiesce_after_ticks=20)
+RAFT = RaftConfig(quiesce_after_ticks=20, spares_wait_bytes=64 << 10)
+SPARES_WAIT_MS = 250
+"""Longer than in a broker, so that few of the messages that are counted meet such a moment."""
 SLEEP_CALLS_MAX = 40
 """More than of a write to one awake, of all brokers together."""
 
-STORAGE_MAX = {"leader: storage": 30, "follower 1: storage": 30, "follower 2: storage": 30}
-PRODUCED_MAX = STORAGE_MAX | {
-    "leader: HTTP": 142,
-    "leader: engine": 172,
-    "follower 1": 127,
-    "follower 2": 127,
-}
+STORAGE_MAX = {"leader: storage": 30, "followers: storage": 34}
+PRODUCED_MAX = STORAGE_MAX | {"leader: HTTP": 142, "leader: engine": 160, "followers": 158}
 """Some 10 % above what was measured, since it depends a little on what meets in one turn."""
-POPPED_MAX = STORAGE_MAX | {
-    "leader: HTTP": 210,
-    "leader: engine": 174,
-    "follower 1": 121,
-    "follower 2": 121,
-}
+POPPED_MAX = STORAGE_MAX | {"leader: HTTP": 210, "leader: engine": 160, "followers": 158}
 
 
 class Counting:
@@ -126,7 +119,7 @@ class Broker:
     @property
     def name(self) -> str:
         """What it is in this test: the first one leads."""
-        return "leader" if self.broker_id == 1 else f"follower {self.broker_id - 1}"
+        return "leader" if self.broker_id == 1 else "followers"
 
     def start(self) -> None:
         """Start the thread, then the engine in it."""
@@ -278,8 +271,11 @@ def part_of(place: str) -> str | None:
 
 
 @pytest.fixture
-def partition(tmp_path: Path, settings: Any, django_db_blocker: Any) -> Iterator[Partition]:
+def partition(
+    tmp_path: Path, settings: Any, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Partition]:
     settings.ROOT_URLCONF = "queuesite.urls_broker"
+    monkeypatch.setattr(loop, "SPARES_WAIT_MS", SPARES_WAIT_MS)
     with django_db_blocker.unblock(), ExitStack() as started:
         brokers = [Broker(broker_id, tmp_path / str(broker_id)) for broker_id in BROKERS]
         for broker in brokers:

@@ -223,5 +223,39 @@ CORE_MUTANTS = (
         test=f"{_CORE}/test_following.py"
         "::test_nobody_vouched_for_acknowledges_entries_or_confirms_a_read",
     ),
+    Mutant(
+        name="spare-for-ever",
+        fault="A spare follower whose acknowledgement commits stays spare",
+        path="raft_app/core/replication.py",
+        old="by_spare=progress.is_spare",
+        new="by_spare=False",
+        test=f"{_CORE}/test_spares.py"
+        "::test_spare_follower_takes_the_place_of_one_that_does_not_acknowledge",
+    ),
+    Mutant(
+        name="large-waits",
+        fault="Whatever its size, what comes waits for the spare followers' turn",
+        path="raft_app/core/spares.py",
+        old="        and raft.log.uncommitted_bytes <= raft.config.spares_wait_bytes\n",
+        new="",
+        test=f"{_CORE}/test_spares.py::test_what_is_large_goes_to_all_at_once_with_what_waited",
+    ),
+    Mutant(
+        name="successor-waits",
+        fault="Whoever leadership is handed to waits for entries as a spare follower",
+        path="raft_app/core/spares.py",
+        old="        and raft.transferee == NO_REPLICA\n",
+        new="",
+        test=f"{_CORE}/test_spares.py::test_whoever_takes_over_gets_everything_at_once",
+    ),
+    Mutant(
+        name="nobody-at-once",
+        fault="A leader sends to fewer than a quorum at once",
+        path="raft_app/core/spares.py",
+        old="// 2 + 1 - raft.is_voter",
+        new="// 2 - raft.is_voter",
+        test=f"{_CORE}/test_spares.py"
+        "::test_quorum_commits_without_the_spare_follower_which_gets_several_entries_in_one_rpc",
+    ),
 )
 """All of them, in the order of the paper."""

@@ -226,5 +226,23 @@ ENGINE_MUTANTS = (
         test="tests/raft_app/engine/test_engine_requests.py"
         "::test_what_begins_without_a_quorum_ends_in_time_and_unknown",
     ),
+    Mutant(
+        name="spares-forgotten",
+        fault="Nobody sends to spare followers what waits for them",
+        path="raft_app/engine/loop.py",
+        old="                replica.node.send_to_spares()\n",
+        new="",
+        test=f"{_TESTS}/engine/test_engine_spares.py"
+        "::test_what_is_written_one_after_the_other_reaches_the_spare_follower_together",
+    ),
+    Mutant(
+        name="spare-first-in-rank",
+        fault="Whom the spare follower asks first waits for its own rank to campaign",
+        path="raft_app/engine/engine.py",
+        old="                    self._failover.asked(replica, rpc)\n",
+        new="                    pass\n",
+        test=f"{_TESTS}/engine/test_engine_spares.py"
+        "::test_who_was_spare_and_asks_first_is_overtaken_at_once_by_who_can_win",
+    ),
 )
 """All of them, from the engine to the disk and the network."""

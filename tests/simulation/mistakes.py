@@ -208,7 +208,7 @@ MISTAKES = (
         trusts_the_old_view,
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
-        seeds=(29, 54, 95),
+        seeds=(45, 158, 168),
     ),
     Mistake(
         trusts_older_copies,

@@ -8,7 +8,7 @@ from random import Random
 
 from broker_app.partition.commands import SetRetention
 from raft_app.engine.config import EngineConfig
-from tests.raft_app.core.simulation.plan import draw_config
+from tests.raft_app.core.simulation.plan import draw_config, with_spares
 from tests.simulation.disk import RESERVE_BYTES
 
 HEALTHY_DISK_SECONDS = 0.005
@@ -105,10 +105,10 @@ class Plan:
     """Of equally many brokers, each replica of a group in another one; 0: brokers are in none."""
 
 
-def draw_engine(random: Random) -> EngineConfig:
+def draw_engine(random: Random, seed: int) -> EngineConfig:
     """Return limits so small that everything happens: checkpoints, compaction, snapshots."""
     return EngineConfig(
-        raft=draw_config(random),
+        raft=with_spares(draw_config(random), seed),
         tail_bytes_per_group=random.choice((1, 1_000, 16 << 20)),
         tail_bytes=random.choice((1_000, 256 << 20)),
         job_bytes_max=random.choice((1, 2_000, 16 << 20)),
@@ -147,7 +147,8 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         replica_count=5 if broker_count == 5 and random.random() < 0.3 else 3,
         seconds=seconds,
         engine=replace(
-            draw_engine(random), peer_inflight_bytes=memory.choice((1, 1_000, 5_000, 32 << 20))
+            draw_engine(random, seed),
+            peer_inflight_bytes=memory.choice((1, 1_000, 5_000, 32 << 20)),
         ),
         memory_share_bytes=128 << 20,
         loss=random.choice((0.0, 0.0, 0.02, 0.1)),

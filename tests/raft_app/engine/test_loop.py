@@ -24,7 +24,7 @@ from tests.raft_app.engine.engine_harness import ListMachine
 class Replica:
     """Drains as the test says."""
 
-    is_asleep = is_ticked = serves = serving_seen = False
+    is_asleep = is_ticked = serves = serving_seen = spares_due = False
     faulty = ""
 
     def __init__(self, group_id: int, drained: list[int]) -> None:

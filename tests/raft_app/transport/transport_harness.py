@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from raft_app.core.types import Rpc
     from raft_app.transport.snapshot_stream import SnapshotStream
 
-CLUSTER_ID = "c1"
+CLUSTER_ID = "cluster of the tests"
 SECRET = b"the cluster's secret"
 WAIT_SECONDS = 20
 

@@ -39,6 +39,8 @@ TURN_ROUNDS_MAX = 1_000
 """Ready values that one turn may handle; more means that a node never comes to rest."""
 
 
+SPARES_WAIT = TICK
+"""Longest time until followers that a quorum does without get what the others have."""
 VOUCH_TICKS_MAX = 40
 """Until a process that starts hears what it once had."""
 
@@ -85,7 +87,7 @@ class Host:
 
     def _reset(self) -> None:
         self._committed: deque[Entry] = deque()
-        self._turn_due = False
+        self._turn_due = self._spares_wait = False
         self._ticks = 0
         self._heard = (NO_REPLICA, 0, 0)
         self._signs = PeerSigns(silence_ticks(self._simulation.plan.config))
@@ -435,11 +437,22 @@ class Host:
         for _ in range(TURN_ROUNDS_MAX):
             if not self.node.has_ready():
                 self._check_rest()
+                self._send_to_spares_later()
                 return
             ready = self.node.ready()
             assert not self.node.has_ready(), "one `Ready` tells everything"
             self._handle(ready)
         raise AssertionError(f"replica {self.replica_id} always has something ready")
+
+    def _send_to_spares_later(self) -> None:
+        if self.node.spares_due and not self._spares_wait:
+            self._spares_wait = True
+            self.later(1 + int(self._random.random() * SPARES_WAIT), self._send_to_spares)
+
+    def _send_to_spares(self) -> None:
+        self._spares_wait = False
+        self.node.send_to_spares()
+        self.act()
 
     def _check_rest(self) -> None:
         """A node at rest has told all it knows."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from random import Random
 
 from raft_app.core.config import RaftConfig
-
-if TYPE_CHECKING:
-    from random import Random
 
 TICK = 1_000
 """Units of virtual time in a tick."""
@@ -137,6 +134,12 @@ def draw_config(random: Random) -> RaftConfig:
     )
 
 
+def with_spares(config: RaftConfig, seed: int) -> RaftConfig:
+    """Return limits with which, for most seeds, a quorum gets some entries before the others."""
+    waiting_bytes = Random(f"spares {seed}").choice((0, 300, 64 << 10))
+    return replace(config, spares_wait_bytes=waiting_bytes)
+
+
 def draw_faults(random: Random, *, changing: bool) -> tuple[Fault, ...]:
     """Draw the kinds of faults of a run; those of `CHANGES` all, some or none of them.
 
@@ -170,7 +173,7 @@ def draw_plan(
         node_count=nodes,
         learner_count=1 if nodes > 3 and random.random() < 0.3 else 0,
         steps=steps,
-        config=draw_config(random),
+        config=with_spares(draw_config(random), seed),
         loss=random.choice((0.0, 0.0, 0.02, 0.1)),
         duplication=random.choice((0.0, 0.02, 0.1)),
         network_delay=random.choice((50, 300, 1_000, 3_000)),
