@@ -138,11 +138,10 @@ class Accumulator:
         Returns:
             False when something does; the batch was not added then.
         """
-        lane = self._lane(batch.where)
+        lane = self._lanes.get(batch.where) or self._lane(batch.where)
         if not lane.is_idle:
             return False
-        lane.put_whole(batch)
-        lane.take(producer_id)
+        lane.take_alone(batch, producer_id)
         self.held_bytes += batch.size_bytes
         return True
 
@@ -177,7 +176,7 @@ class Accumulator:
         """
         batch.settled = True
         self.held_bytes -= batch.size_bytes
-        return self.look_at(batch)
+        return not self._lanes[batch.where].is_idle and self.look_at(batch)
 
     def look_at(self, batch: Batch) -> bool:
         """Return True when another batch of the same partition may be sent."""

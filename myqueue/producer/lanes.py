@@ -64,6 +64,9 @@ still refused then has a cause that a further stamp does not mend, and its error
 """
 
 
+_NO_STAMP = Stamp(0, 0, 0)
+
+
 class Batch:
     """Messages that are sent as one record batch, and the futures of their outcomes.
 
@@ -121,7 +124,7 @@ class Batch:
         self.position = 0
         self.restamps = 0
         self.settled = False
-        self.stamp = Stamp(0, 0, 0)
+        self.stamp = _NO_STAMP
         self.attempts: Attempts | None = None
         self.call: LeaderCall | None = None
         self.span: Span | None = None
@@ -274,18 +277,22 @@ class Lane:
     def take(self, producer_id: int) -> Batch:
         """Stamp the next batch, which is in flight from now on; `may_send` is True."""
         assert self.may_send, "nothing may go out"
+        batch = self._again.pop(0) if self._again else self._waiting.popleft()
+        self._gathering.stop()
+        self.take_alone(batch, producer_id)
+        return batch
+
+    def take_alone(self, batch: Batch, producer_id: int) -> None:
+        """Stamp a batch, which is in flight from now on; this lane is idle, or gave it."""
         if self._restarting:
             self._restarting = False
             self._sequence.restart()
-        batch = self._again.pop(0) if self._again else self._waiting.popleft()
-        self._gathering.stop()
         batch.taken_s = self._now_s()
         batch.stamp = self._sequence.take(producer_id, len(batch.records))
         batch.call = None
         batch.position = self._position
         self._position += 1
         self._out.append(batch)
-        return batch
 
     def has_open_before(self, batch: Batch) -> bool:
         """Return True while the outcome of a batch before this one is open."""

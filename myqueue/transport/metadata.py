@@ -113,6 +113,12 @@ class Metadata:
         """Return True while the topic need not be asked for."""
         return now_s < self._fresh_until_s.get(topic, float("-inf"))
 
+    def fresh_view(self, topic: str, *, now_s: float) -> TopicView | None:
+        """Return the topic, or None when it is to be asked for."""
+        if now_s < self._fresh_until_s.get(topic, float("-inf")):
+            return self._views.get(topic)
+        return None
+
     def postpone(self, topic: str, *, until_s: float) -> None:
         """Keep the stale view for a while longer: no manager answers."""
         self._fresh_until_s[topic] = until_s

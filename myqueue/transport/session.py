@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -437,10 +438,8 @@ class Session:
 
         Every message asks this. Without the lock: both looks are at one entry of a dictionary.
         """
-        known = self._metadata.view(topic)
-        if known is not None and self._metadata.is_fresh(topic, now_s=self.clock.monotonic()):
-            return len(known.partitions)
-        return 0
+        known = self._metadata.fresh_view(topic, now_s=self.clock.monotonic())
+        return 0 if known is None else len(known.partitions)
 
     def partition_count(self, topic: str) -> Flow[int]:
         """Return the number of partitions of a topic.
@@ -542,7 +541,7 @@ class Session:
             QueueError: the last failure; `attempts` knows whether the outcome is open.
         """
         route = Route(self._metadata, call.topic, call.partition)
-        return self._retrying(lambda: self._try_once(call, route, read), attempts, call.topic)
+        return self._retrying(partial(self._try_once, call, route, read), attempts, call.topic)
 
     def attempts(self, *, wait_ms: int = 0) -> Attempts:
         """Return the attempts of a call that begins now; a server may hold it for so long."""
@@ -554,9 +553,12 @@ class Session:
         registration = self.require_registered(call.topic)
         if not registration.client_id:
             registration = yield from self.registration(call.topic)
-        yield from self.topic_view(call.topic)
+        now_s = self.clock.monotonic()
+        if self._metadata.fresh_view(call.topic, now_s=now_s) is None:
+            yield from self.topic_view(call.topic)
+            now_s = self.clock.monotonic()
         with self._lock:
-            address = route.next(now_s=self.clock.monotonic())
+            address = route.next(now_s=now_s)
         timeout_s = (
             self.config.request_timeout_ms + self.config.answer_margin_ms + call.wait_ms
         ) / 1000

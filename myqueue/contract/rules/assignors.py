@@ -141,9 +141,7 @@ class _Exchange:
         while loaded:
             load, member = loaded[0]
             if member in settled or -load != self._load[member]:
-                heapq.heappop(loaded)
-                if member not in settled:
-                    heapq.heappush(loaded, (-self._load[member], member))
+                heapq.heappop(loaded)  # Each change of a load has put in a line of its own.
                 continue
             chain, seen = self._find_chain(member, settled)
             if not chain:
@@ -154,7 +152,9 @@ class _Exchange:
                 chain[:-1], [taker for taker, _ in chain[1:]], strict=True
             ):
                 self._hand_over(self._choose(giver, name, taker), giver, taker)
+            last = chain[-1][0]
             heapq.heapreplace(loaded, (-self._load[member], member))
+            heapq.heappush(loaded, (-self._load[last], last))
 
     def _find_chain(
         self, source: str, settled: Collection[str]

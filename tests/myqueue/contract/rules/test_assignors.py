@@ -104,6 +104,18 @@ def test_what_is_assigned_is_left_alone_when_nothing_else_changes(group):
     assert assign(subscriptions, counts, assignment) == assignment
 
 
+def test_who_takes_much_in_its_turn_gives_on_what_others_may_have():
+    subscriptions = {"k": {"a", "b"}, "l": {"c"}, "m": {"a", "c"}}
+    counts = {"a": 3, "b": 4, "c": 3}
+    assignment = assign(subscriptions, counts, {"k": ones("a", 1, 2)})
+    assert {member: len(assigned) for member, assigned in assignment.items()} == {
+        "k": 4,
+        "l": 3,
+        "m": 3,
+    }
+    assert assign(subscriptions, counts, assignment) == assignment
+
+
 @settings(deadline=None)
 @given(groups(members=MEMBERS[:3], count_max=2))
 def test_it_is_as_balanced_as_the_best_that_trying_all_finds(group):
