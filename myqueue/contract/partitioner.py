@@ -47,6 +47,10 @@ class RoundRobin:
 
     def next(self, number_of_partitions: int) -> int:
         """Return the next index below `number_of_partitions`."""
+        return self.first_of(1, number_of_partitions)
+
+    def first_of(self, count: int, number_of_partitions: int) -> int:
+        """Return the index for the first of `count` messages; the next ones have those after it."""
         index = self._next % number_of_partitions
-        self._next = index + 1
+        self._next = (index + count - 1) % number_of_partitions + 1
         return index

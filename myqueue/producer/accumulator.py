@@ -9,7 +9,7 @@ from myqueue.producer.lanes import Batch, DeliverySink, Lane
 from myqueue.transport.rotation import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from myqueue.contract.records import Record
     from myqueue.results import Delivered
@@ -32,6 +32,17 @@ def size_bytes_of(record: Record) -> int:
         size_bytes += HEADER_OVERHEAD_BYTES * len(headers)
         size_bytes += sum(map(_length_bytes, headers)) + sum(map(_length_bytes, headers.values()))
     return size_bytes
+
+
+def total_bytes_of(records: Sequence[Record]) -> int:
+    """Return what messages count for together; of plain texts without a call for each."""
+    values, keys, headers, _ = zip(*records, strict=True)
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and keys.count(None) == headers.count(None) == len(records):
+        joined = type(values[0])().join(values)
+        if kinds == {bytes} or joined.isascii():
+            return OVERHEAD_BYTES * len(records) + len(joined)
+    return sum(map(size_bytes_of, records))
 
 
 def _length_bytes(text: str | bytes) -> int:

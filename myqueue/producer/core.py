@@ -198,8 +198,10 @@ class ProducerCore(ClientCore):
         if key is not None:
             return partition_for_key(key, count)
         with self.lock:
-            turns = self._turns.get(topic) or self._turns.setdefault(topic, RoundRobin())
-            return turns.next(count)
+            return self._turn(topic).next(count)
+
+    def _turn(self, topic: str) -> RoundRobin:
+        return self._turns.get(topic) or self._turns.setdefault(topic, RoundRobin())
 
     def group(
         self,
@@ -227,11 +229,24 @@ class ProducerCore(ClientCore):
             return
         yield from self.session.registration(topic)
         count = yield from self.session.partition_count(topic)
+        for index, group in self._grouped(records, topic, count):
+            parts.add(index, group)
+
+    def _grouped(
+        self, records: list[Record], topic: str, count: int
+    ) -> Iterable[tuple[int, list[Record]]]:
+        """Return the messages of each of `count` partitions, those of a partition in order."""
+        if count == 1:
+            return [(0, records)]
+        if [record.key for record in records].count(None) == len(records):
+            with self.lock:
+                first = self._turn(topic).first_of(len(records), count)
+            some = range(min(count, len(records)))
+            return [((first + place) % count, records[place::count]) for place in some]
         groups: dict[int, list[Record]] = {}
         for record in records:
             groups.setdefault(self._choose_of(count, topic, record.key), []).append(record)
-        for index, group in groups.items():
-            parts.add(index, group)
+        return groups.items()
 
     def whole_batches(self, topic: str, groups: Iterable[Group]) -> list[Batch]:
         """Return a batch for each group, given now."""

@@ -149,10 +149,6 @@ class Producer(BlockingClient[ProducerCore]):
         if self._serialize is not None:
             message = self._serialize(message)
         stored = None if isinstance(key, int) else key
-        if isinstance(topics, str) and topics:
-            record = self._core.record(topics, message, stored, headers)
-            index = self._choose(topics, key if stored is None else record.key, partition)
-            return self._sender.deliver((topics, index), record)
         names = topic_names(topics)
         record = self._core.record(",".join(names), message, stored, headers)
         if stored is not None:
@@ -161,7 +157,8 @@ class Producer(BlockingClient[ProducerCore]):
         for topic in names:
             index = self._choose(topic, key, partition)
             sent.append(self._sender.deliver((topic, index), record))
-        return self._sender.results(sent)
+        results = self._sender.results(sent)
+        return results[0] if isinstance(topics, str) else results
 
     def produce_many(
         self,

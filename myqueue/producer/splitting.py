@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.records import HEADER_BYTES, MAX_BATCH_BYTES, MAX_RECORDS, Record
-from myqueue.producer.accumulator import size_bytes_of
+from myqueue.producer.accumulator import size_bytes_of, total_bytes_of
 from myqueue.producer.options import Serializer, serialized
 
 if TYPE_CHECKING:
@@ -45,9 +45,24 @@ def portions(
             f" {type(messages).__name__}; enqueue and send take a single one",
             field="messages",
         )
+    if serialize is not None:
+        yield from _of_one_by_one(serialized(messages, serialize))
+    elif isinstance(messages, list):
+        for start in range(0, len(messages), MAX_RECORDS):
+            part = messages[start : start + MAX_RECORDS]
+            is_plain = _PLAIN.issuperset(map(type, part))
+            if is_plain and sum(map(len, part)) < MAX_BATCH_BYTES:
+                yield part
+            else:
+                yield from _of_one_by_one(part)
+    else:
+        yield from _of_one_by_one(messages)
+
+
+def _of_one_by_one(messages: Iterable[Any]) -> Iterator[list[str | bytes | Record]]:
     portion: list[str | bytes | Record] = []
     size_bytes = 0
-    for item in messages if serialize is None else serialized(messages, serialize):
+    for item in messages:
         portion.append(item)
         # Most are texts or bytes; a call for each would cost as much as all the rest of this.
         size_bytes += len(item) if type(item) in _PLAIN else _about_bytes(item)
@@ -98,11 +113,12 @@ class Splitting:
     def add(self, partition: int, records: list[Record]) -> None:
         """Take messages of a partition, behind those that were taken before."""
         group = self._open.setdefault(partition, Group(partition))
-        sizes = list(map(size_bytes_of, records))
-        if group.has_room(len(records), sum(sizes)):
-            group.add(records, sum(sizes))
+        total_bytes = total_bytes_of(records)
+        if group.has_room(len(records), total_bytes):
+            group.add(records, total_bytes)
             return
-        for record, size_bytes in zip(records, sizes, strict=True):
+        for record in records:
+            size_bytes = size_bytes_of(record)
             if group.records and not group.has_room(1, size_bytes):
                 self._full.append(group)
                 self._open[partition] = group = Group(partition)

@@ -41,6 +41,14 @@ def test_a_hundred_turns_over_four_partitions_are_twenty_five_each() -> None:
     assert Counter(turns.next(4) for _ in range(100)) == dict.fromkeys(range(4), 25)
 
 
+@given(st.lists(st.tuples(st.integers(1, 10), COUNTS), min_size=1))
+def test_many_turns_at_once_are_those_taken_one_by_one(takes: list[tuple[int, int]]) -> None:
+    together, apart = RoundRobin(), RoundRobin()
+    for many, count in takes:
+        first, *_ = [apart.next(count) for _ in range(many)]
+        assert together.first_of(many, count) == first
+
+
 @given(st.lists(COUNTS, min_size=1))
 def test_turns_stay_in_range_when_the_number_of_partitions_changes(counts: list[int]) -> None:
     turns = RoundRobin()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from myqueue.contract.errors import UnauthorizedException
 from myqueue.contract.records import HEADER_BYTES, Record, encode_batch
-from myqueue.producer.accumulator import OVERHEAD_BYTES, Accumulator, size_bytes_of
+from myqueue.producer.accumulator import OVERHEAD_BYTES, Accumulator, size_bytes_of, total_bytes_of
 from myqueue.producer.futures import DeliveryFuture, Outcome
 from myqueue.producer.gathering import HOLD_S_MAX
 from myqueue.producer.lanes import Batch
@@ -95,6 +95,11 @@ def test_a_batch_ends_at_its_bytes_and_a_large_message_goes_alone() -> None:
 @given(st.lists(RECORDS, min_size=1, max_size=20))
 def test_messages_never_take_more_in_a_batch_than_they_count_for(records: list[Record]) -> None:
     assert len(encode_batch(records)) <= HEADER_BYTES + sum(map(size_bytes_of, records))
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=20) | st.lists(TEXTS.map(Record), min_size=1))
+def test_messages_count_together_for_what_each_counts_for(records: list[Record]) -> None:
+    assert total_bytes_of(records) == sum(map(size_bytes_of, records))
 
 
 def test_large_headers_and_keys_end_a_batch_too() -> None:

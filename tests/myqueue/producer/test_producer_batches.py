@@ -14,6 +14,7 @@ from myqueue.contract.errors import (
     InvalidRequest,
     NoLeader,
 )
+from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import Record
 from tests.myqueue.conftest import World
 
@@ -28,6 +29,26 @@ def test_many_messages_are_one_batch_per_partition(world: World) -> None:
     assert world.twin.topics["logs"][0].values == ["0", "3", "6", "9"]
     assert len(world.twin.asked(PRODUCE)) == 3
     assert list(batches[0].offsets) == [0, 1, 2, 3]
+
+
+def test_messages_of_several_calls_take_turns_as_if_they_came_one_by_one(world: World) -> None:
+    world.twin.create("logs", 3)
+    producer = world.producer()
+    producer.produce_many("logs", ["0", "1"])
+    producer.produce_many("logs", [Record("2"), Record("3", headers={"a": "b"})])
+    producer.enqueue("logs", "4")
+    producer.produce_many("logs", ["5"])
+    assert [one.values for one in world.twin.topics["logs"]] == [["0", "3"], ["1", "4"], ["2", "5"]]
+
+
+def test_a_message_with_a_key_among_others_goes_where_its_key_says(world: World) -> None:
+    world.twin.create("logs", 4)
+    keyed = Record("k", key="user 17")
+    world.producer().produce_many("logs", ["0", keyed, "1", "2"])
+    index = partition_for_key("user 17", 4)
+    assert "k" in world.twin.topics["logs"][index].values
+    others = [[v for v in one.values if v != "k"] for one in world.twin.topics["logs"]]
+    assert others == [["0"], ["1"], ["2"], []]
 
 
 def test_records_of_one_key_stay_together(world: World) -> None:

@@ -78,6 +78,25 @@ def test_portions_are_bounded_in_count_and_bytes() -> None:
     assert list(portions([])) == []
 
 
+@pytest.mark.parametrize("made", [list, tuple, iter])
+def test_portions_hold_every_message_in_order_however_they_come(made) -> None:
+    plain = [str(number) for number in range(25_001)]
+    mixed = [*plain[:3], b"b", Record("c"), *plain[3:]]
+    large = ["x" * (1 << 20)] * 20
+    for messages in (plain, mixed, large):
+        found = list(portions(made(messages)))
+        assert [one for portion in found for one in portion] == messages
+        for portion in found:
+            assert len(portion) <= MAX_RECORDS
+            assert sum(len(one) for one in portion[:-1] if isinstance(one, str)) < MAX_BATCH_BYTES
+
+
+def test_portions_leave_the_list_that_was_given_alone() -> None:
+    messages = ["a", "b"]
+    next(portions(messages)).append("c")
+    assert messages == ["a", "b"]
+
+
 @pytest.mark.parametrize("wrong", ["text", b"x", bytearray(), Record("x"), {"a": 1}, 5, None])
 def test_a_single_message_is_no_list_of_messages(wrong: Any) -> None:
     with pytest.raises(InvalidRequest, match="enqueue and send take a single one") as caught:
