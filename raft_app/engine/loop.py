@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from raft_app.core.types import Role
 from raft_app.engine.local_replicas import Event
 from raft_app.engine.replica import Effects
+from raft_app.engine.spares import SpareSends
 from raft_app.engine.windows import PeerWindows
 from raft_app.failpoints import reach
 from raft_app.storage.protocol import CorruptEntry
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 SENDERS_MAX = 1_000
 """Most groups that send in one turn after they had waited for room; the others do in the next."""
-SPARES_WAIT_MS = 10
-"""How long entries wait for the followers that a quorum does without; see `raft_app.core.spares`.
-A message sent alone takes about one: some ten then share what it costs to send and store them."""
 APPLIED_MAX = 250
 """Most entries that are applied in one turn, which takes some 15 ms. A follower that was away for a
 while is told of many thousands at once: whatever else waits in the loop has its turn between."""
@@ -101,8 +99,7 @@ class EngineLoop:
         self._durable: list[Replica] = []
         """Of the job that is done: those for whom something became durable."""
         stream.after_job = self._job_done
-        self._late: dict[int, Replica] = {}
-        """Leaders whose spare followers have entries to come, by group id."""
+        self._spare_sends = SpareSends(replicas, self.mark)
         self._scheduled = False
         self._stopped = False
 
@@ -174,25 +171,12 @@ class EngineLoop:
             if self._replicas.get(group_id) is replica:
                 replica.drain(effects)
                 if replica.node.spares_due:
-                    self._note_late(replica)
+                    self._spare_sends.note(replica)
                 if (replica.node.is_asleep or bool(replica.faulty)) is replica.is_ticked:
                     self._note_awake(replica)
         if self._windows.is_tight:
             self._give_turns(effects)
         self._carry_out(effects)
-
-    def _note_late(self, replica: Replica) -> None:
-        """Send a leader's spare followers what waits for them, together with what else comes."""
-        if not self._late:
-            self._loop.call_later(SPARES_WAIT_MS / 1000, self._send_late)
-        self._late[replica.group_id] = replica
-
-    def _send_late(self) -> None:
-        late, self._late = self._late, {}
-        for group_id, replica in late.items():
-            if self._replicas.get(group_id) is replica and replica.node.spares_due:
-                replica.node.send_to_spares()
-                self.mark(replica)
 
     def _note_awake(self, replica: Replica) -> None:
         """Let time pass for a replica or not, after that has changed."""
@@ -216,7 +200,7 @@ class EngineLoop:
                 else:
                     replica.drain(effects)
                     if replica.node.spares_due:
-                        self._note_late(replica)
+                        self._spare_sends.note(replica)
         if replica is not None:
             self.mark(replica)  # there is a next turn
 

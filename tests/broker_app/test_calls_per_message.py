@@ -34,7 +34,7 @@ from http_base.tokens import cluster_token
 from myqueue.contract.inputs import BATCH, MSGPACK
 from raft_app.core.config import RaftConfig
 from raft_app.core.types import Membership, RaftMember
-from raft_app.engine import loop
+from raft_app.engine import spares
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
 from raft_app.storage.protocol import GroupSpec, PeerAddress
@@ -275,7 +275,7 @@ def partition(
     tmp_path: Path, settings: Any, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Partition]:
     settings.ROOT_URLCONF = "queuesite.urls_broker"
-    monkeypatch.setattr(loop, "SPARES_WAIT_MS", SPARES_WAIT_MS)
+    monkeypatch.setattr(spares, "WAIT_MS", SPARES_WAIT_MS)
     with django_db_blocker.unblock(), ExitStack() as started:
         brokers = [Broker(broker_id, tmp_path / str(broker_id)) for broker_id in BROKERS]
         for broker in brokers:

@@ -229,10 +229,10 @@ ENGINE_MUTANTS = (
     Mutant(
         name="spares-forgotten",
         fault="Nobody sends to spare followers what waits for them",
-        path="raft_app/engine/loop.py",
-        old="                replica.node.send_to_spares()\n",
+        path="raft_app/engine/spares.py",
+        old="            replica.node.send_to_spares()\n",
         new="",
-        test=f"{_TESTS}/engine/test_engine_spares.py"
+        test=f"{_TESTS}/engine/test_spares.py"
         "::test_what_is_written_one_after_the_other_reaches_the_spare_follower_together",
     ),
     Mutant(
@@ -241,8 +241,16 @@ ENGINE_MUTANTS = (
         path="raft_app/engine/engine.py",
         old="                    self._failover.asked(replica, rpc)\n",
         new="                    pass\n",
-        test=f"{_TESTS}/engine/test_engine_spares.py"
+        test=f"{_TESTS}/engine/test_spares.py"
         "::test_who_was_spare_and_asks_first_is_overtaken_at_once_by_who_can_win",
+    ),
+    Mutant(
+        name="spares-wait-for-a-commit",
+        fault="Spare followers wait for a commit however long it does not come",
+        path="raft_app/engine/spares.py",
+        old="        for replica in overdue.values():\n",
+        new="        for replica in ():\n",
+        test=f"{_TESTS}/engine/test_spares.py::test_a_commit_that_does_not_come_is_not_waited_for",
     ),
 )
 """All of them, from the engine to the disk and the network."""

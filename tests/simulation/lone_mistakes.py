@@ -285,7 +285,7 @@ LONE_MISTAKES = (
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),
     LoneMistake("CutOff", broken_cores.leads_without_a_quorum, (Fault.ISOLATE_LEADER,)),
     LoneMistake("SleepsOnTheLiving", broken_cores.sleeps_on_the_dead, _OUTAGES, naps=True),
-    LoneMistake("SleepsStranded", leaves_the_stranded_alone, _OUTAGES, naps=True, seeds=(16, 26)),
+    LoneMistake("SleepsStranded", leaves_the_stranded_alone, _OUTAGES, naps=True, seeds=(48, 101)),
     LoneMistake(
         "SleepsComplete",
         broken_cores.sleeps_while_proposed_to,

@@ -214,7 +214,7 @@ MISTAKES = (
         trusts_older_copies,
         ("LeaderCompleteness", "AppliedEntries", "CommittedEntries", "OneVote", "History"),
         (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER),
-        seeds=(122, 127),
+        seeds=(71, 102),
         rollbacks=True,
     ),
 )

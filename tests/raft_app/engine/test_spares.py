@@ -6,10 +6,13 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from raft_app.core.config import RaftConfig
-from raft_app.engine import failover, loop
+from raft_app.engine import failover, spares
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.failover import hint_rank
+from raft_app.engine.spares import SpareSends
 from tests.raft_app.engine.engine_harness import EngineCluster
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ def spare(cluster: EngineCluster, group_id: int = 1) -> int:
 
 
 async def test_what_is_written_one_after_the_other_reaches_the_spare_follower_together(monkeypatch):
-    monkeypatch.setattr(loop, "SPARES_WAIT_MS", 300)
+    monkeypatch.setattr(spares, "WAIT_MS", 300)
     async with led() as cluster:
         late = spare(cluster)
         before = {number: one.stream.transactions for number, one in cluster.engines.items()}
@@ -79,7 +82,6 @@ async def test_the_leader_sends_to_each_of_its_groups_spare_followers_in_time():
             await cluster.append("a", group_id)
         for group_id in (1, 2, 3):
             await come(lambda one=group_id: hold(cluster, one) == {1, 2, 3})
-        assert cluster.engines[1].engine_loop._late == {}
 
 
 async def test_a_group_that_is_dropped_owes_nothing():
@@ -93,7 +95,7 @@ async def test_a_group_that_is_dropped_owes_nothing():
 async def test_who_was_spare_and_asks_first_is_overtaken_at_once_by_who_can_win(monkeypatch):
     monkeypatch.setattr(failover, "RANK_MS", 60_000)
     async with led() as cluster:
-        monkeypatch.setattr(loop, "SPARES_WAIT_MS", 60_000)
+        monkeypatch.setattr(spares, "WAIT_MS", 60_000)
         rank = {one: hint_rank(cluster.engines[one].replicas[1], lost=11) for one in (2, 3)}
         late, successor = sorted(rank, key=rank.__getitem__)
         for peer, progress in cluster.engines[1].replicas[1].node.progress.items():
@@ -103,3 +105,67 @@ async def test_who_was_spare_and_asks_first_is_overtaken_at_once_by_who_can_win(
         cluster.hub.isolate(1)
         await come(lambda: cluster.engines[successor].replicas[1].serves)
         assert cluster.values(successor) == ["first", "a"]
+
+
+# --- the moment to send ---------------------------------------------------------------------------
+
+
+class Leader:
+    """A leader that owes something to a spare follower; `commit` is what it waits for."""
+
+    group_id = 1
+    last_index = 2
+    spares_due = True
+
+    def __init__(self) -> None:
+        self.node = self
+        self.commit_index = 1
+        self.sent = 0
+
+    def send_to_spares(self) -> None:
+        self.sent += 1
+        self.spares_due = False
+
+
+@pytest.fixture
+def leader() -> Leader:
+    return Leader()
+
+
+async def test_nothing_is_sent_in_the_middle_of_a_commit_but_right_after_it(monkeypatch, leader):
+    monkeypatch.setattr(spares, "WAIT_MS", 100)
+    marked: list[Leader] = []
+    sends = SpareSends({1: leader}, marked.append)
+    sends.note(leader)
+    await asyncio.sleep(0.15)
+    assert not leader.sent
+    sends.note(leader)
+    await asyncio.sleep(0)
+    assert not leader.sent
+    leader.commit_index = 2
+    sends.note(leader)
+    assert not leader.sent  # the answers of the turn go first
+    await asyncio.sleep(0)
+    assert leader.sent == 1
+    assert marked == [leader]
+
+
+async def test_a_commit_that_does_not_come_is_not_waited_for(monkeypatch, leader):
+    monkeypatch.setattr(spares, "WAIT_MS", 20)
+    sends = SpareSends({1: leader}, lambda _: None)
+    sends.note(leader)
+    await come(lambda: leader.sent == 1)
+
+
+async def test_who_leads_no_more_sends_nothing(monkeypatch, leader):
+    monkeypatch.setattr(spares, "WAIT_MS", 5)
+    replicas = {1: leader}
+    sends = SpareSends(replicas, lambda _: None)
+    sends.note(leader)
+    leader.spares_due = False
+    await asyncio.sleep(0.05)
+    leader.spares_due = True
+    sends.note(leader)
+    del replicas[1]
+    await asyncio.sleep(0.05)
+    assert not leader.sent
