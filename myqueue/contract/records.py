@@ -137,8 +137,7 @@ def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record
         InvalidRequest: a type is wrong; the field is named.
         MessageTooLarge: a limit is passed.
     """
-    if type(value) not in _TEXT:
-        value = _plain(value)
+    value = _plain(value)
     _check_text("message", value, MAX_MESSAGE_BYTES)
     if not 0 <= timestamp <= MAX_TIMESTAMP:
         raise InvalidRequest(
@@ -359,8 +358,7 @@ def _check_text(field: str, value: Any, limit_bytes: int) -> None:
             raise MessageTooLarge(
                 f"{field} has {length} bytes, at most {limit_bytes} are allowed", field=field
             )
-    if type(value) is str and not value.isascii():
-        check_utf8(field, value)
+    check_utf8(field, value)
 
 
 def check_utf8(field: str, text: object) -> None:

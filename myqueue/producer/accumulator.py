@@ -152,7 +152,7 @@ class Accumulator:
         lane = self._lanes.get(batch.where) or self._lane(batch.where)
         if not lane.is_idle:
             return False
-        lane.take_alone(batch, producer_id)
+        lane.stamp(batch, producer_id)
         self.held_bytes += batch.size_bytes
         return True
 

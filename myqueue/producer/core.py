@@ -90,7 +90,6 @@ class ProducerCore(ClientCore):
         self._is_lazy = connect == "lazy"
         self.config = config
         self._clock = clock
-        self._patience_s = config.delivery_timeout_ms / 1000
         self._make_future = make_future
         tracing = tracing_of("myqueue")
         self._traces = None if tracing is None else ProducerTraces(tracing)
@@ -265,15 +264,14 @@ class ProducerCore(ClientCore):
         self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]
     ) -> Batch:
         """Return a batch of one message."""
-        deadline_s = self._clock.monotonic() + self._patience_s
-        batch = Batch(where, deadline_s=deadline_s, records=[record])
+        batch = Batch(where, deadline_s=self.deadline_s(), records=[record])
         batch.futures.append(future)
         batch.size_bytes = size_bytes_of(record)
         return batch
 
     def deadline_s(self) -> float:
         """Return the monotonic time until which a message given now has to be delivered."""
-        return self._clock.monotonic() + self._patience_s
+        return self._clock.monotonic() + self.config.delivery_timeout_ms / 1000
 
     def producer_id(self, topic: str) -> int:
         """Return the producer id for a topic that messages were taken for."""

@@ -279,10 +279,10 @@ class Lane:
         assert self.may_send, "nothing may go out"
         batch = self._again.pop(0) if self._again else self._waiting.popleft()
         self._gathering.stop()
-        self.take_alone(batch, producer_id)
+        self.stamp(batch, producer_id)
         return batch
 
-    def take_alone(self, batch: Batch, producer_id: int) -> None:
+    def stamp(self, batch: Batch, producer_id: int) -> None:
         """Stamp a batch, which is in flight from now on; this lane is idle, or gave it."""
         if self._restarting:
             self._restarting = False

@@ -246,7 +246,7 @@ class HttpConnection:
         self._reader.reusable = False
         self._deadline_s = time.monotonic() + timeout_s
         self._unsent = memoryview(render(request, self._host))
-        if self._opening is None or self._is_open():
+        if self._is_open():
             self._write()
 
     def advance(self) -> Answer | None:
@@ -256,7 +256,7 @@ class HttpConnection:
             NotConnected: there is no connection.
             OSError: the connection broke, or it is no HTTP answer.
         """
-        if self._opening is not None and not self._is_open():
+        if not self._is_open():
             return None
         assert self._socket is not None, "it is open"
         if self._unsent:
@@ -280,23 +280,18 @@ class HttpConnection:
             NotConnected: there is no connection.
             OSError: the connection broke, time ran out, or it is no HTTP answer.
         """
-        now_s = time.monotonic()
-        end_s = float("inf") if patience_s is None else now_s + patience_s
+        end_s = float("inf") if patience_s is None else time.monotonic() + patience_s
         while True:
-            deadline_s = self._deadline_s if self._opening is None else self.deadline_s
-            remaining_s = min(end_s, deadline_s) - now_s
+            remaining_s = min(end_s, self.deadline_s) - time.monotonic()
             if self._wait(max(0.0, remaining_s)):
                 answer = self.advance()
                 if answer is not None:
                     return answer
-                now_s = time.monotonic()
-                continue
-            now_s = time.monotonic()
-            if now_s >= deadline_s:
+            elif time.monotonic() >= self.deadline_s:
                 if self._opening is not None:
                     raise NotConnected("no connection in time")
                 raise TimeoutError("no answer in time")
-            if remaining_s <= 0:
+            elif remaining_s <= 0:
                 return None
 
     def is_sending(self) -> bool:
@@ -307,7 +302,7 @@ class HttpConnection:
 
     def has_input(self) -> bool:
         """Return True when an idle connection was closed by the peer, or got what nobody wants."""
-        return self._wait(0.0) if self._input is None else bool(self._input.poll(0))
+        return self._wait(0.0)
 
     def close(self) -> None:
         """Close the socket."""

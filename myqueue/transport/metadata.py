@@ -109,15 +109,10 @@ class Metadata:
         """Return the topic as last heard of, however old."""
         return self._views.get(topic)
 
-    def is_fresh(self, topic: str, *, now_s: float) -> bool:
-        """Return True while the topic need not be asked for."""
-        return now_s < self._fresh_until_s.get(topic, float("-inf"))
-
     def fresh_view(self, topic: str, *, now_s: float) -> TopicView | None:
         """Return the topic, or None when it is to be asked for."""
-        if now_s < self._fresh_until_s.get(topic, float("-inf")):
-            return self._views.get(topic)
-        return None
+        is_fresh = now_s < self._fresh_until_s.get(topic, float("-inf"))
+        return self._views.get(topic) if is_fresh else None
 
     def postpone(self, topic: str, *, until_s: float) -> None:
         """Keep the stale view for a while longer: no manager answers."""

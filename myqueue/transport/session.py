@@ -413,9 +413,10 @@ class Session:
         """
         with self._lock:
             now_s = self.clock.monotonic()
+            fresh = self._metadata.fresh_view(topic, now_s=now_s)
+            if fresh is not None:
+                return fresh
             known = self._metadata.view(topic)
-            if known is not None and self._metadata.is_fresh(topic, now_s=now_s):
-                return known
         request = Request("GET", f"/topics/{quote(topic, safe='')}", accept=MSGPACK)
         try:
             view = topic_view((yield from self.managers.call(request)))

@@ -53,7 +53,7 @@ def test_the_leader_comes_first() -> None:
 def test_a_named_leader_is_believed() -> None:
     metadata = known()
     assert walk(metadata, (A, led_by(C))).next(now_s=0) == C
-    assert metadata.is_fresh("logs", now_s=0)
+    assert metadata.fresh_view("logs", now_s=0) is not None
     assert Route(metadata, "logs", 0).next(now_s=0) == C
 
 
@@ -65,7 +65,7 @@ def test_a_broker_that_is_told_to_lead_again_is_tried_again() -> None:
 def test_without_a_leader_all_replicas_are_asked_and_then_the_manager() -> None:
     metadata = known()
     route = walk(metadata, (A, NoLeader()), (B, NoLeader()), (C, NoLeader()))
-    assert not metadata.is_fresh("logs", now_s=0)
+    assert metadata.fresh_view("logs", now_s=0) is None
     assert route.next(now_s=0) == MANAGER
     assert route.next(now_s=0) == A
 
@@ -120,7 +120,7 @@ def test_without_a_manager_avoided_brokers_are_tried_again() -> None:
 def test_errors_that_say_nothing_about_leaders_change_nothing() -> None:
     metadata = known()
     assert walk(metadata, (A, Overloaded()), (A, Overloaded())).next(now_s=0) == A
-    assert metadata.is_fresh("logs", now_s=0)
+    assert metadata.fresh_view("logs", now_s=0) is not None
 
 
 def test_a_topic_that_is_gone_is_forgotten() -> None:
@@ -131,13 +131,13 @@ def test_a_topic_that_is_gone_is_forgotten() -> None:
 
 def test_a_topic_is_asked_for_again_when_it_is_old() -> None:
     metadata = known(now_s=10)
-    assert metadata.is_fresh("logs", now_s=309)
-    assert not metadata.is_fresh("logs", now_s=310)
+    assert metadata.fresh_view("logs", now_s=309) is not None
+    assert metadata.fresh_view("logs", now_s=310) is None
     metadata.postpone("logs", until_s=311)
-    assert metadata.is_fresh("logs", now_s=310)
+    assert metadata.fresh_view("logs", now_s=310) is not None
     metadata.mark_stale("logs")
-    assert not metadata.is_fresh("logs", now_s=0)
-    assert not metadata.is_fresh("other", now_s=0)
+    assert metadata.fresh_view("logs", now_s=0) is None
+    assert metadata.fresh_view("other", now_s=0) is None
 
 
 @pytest.mark.parametrize("partition", [-1, 1])
