@@ -138,6 +138,8 @@ class Failover:
             node.report_connection_lost(replica_id, wakes=False)
             if node.is_leader and node.should_wake:
                 self._unfollowed.append(replica)
+            if node.leader == NO_REPLICA and not node.is_asleep:
+                self._strand(replica)
         self._campaign(led)
 
     def broker_found(self, broker_id: int, *, was_silent: bool) -> None:
@@ -281,13 +283,18 @@ class Failover:
             if hint is not None:
                 hint.cancel()
                 self._go_on()
-        elif self._may_strand and not self._reaches_quorum(replica):
-            replica.node.strand()
-            self._mark(replica)
+        else:
+            self._strand(replica)
         if not replica.is_leader and replica.leader_broker_id:
             for future in self._transfers.pop(replica.group_id, ()):
                 if not future.done():
                     future.set_result(None)
+
+    def _strand(self, replica: Replica) -> None:
+        """Let a replica that has no leader sleep, unless a quorum of its voters is heard."""
+        if self._may_strand and not self._reaches_quorum(replica):
+            replica.node.strand()
+            self._mark(replica)
 
     async def transfer(self, replica: Replica, broker_id: int, *, timeout_ms: int) -> None:
         """Hand leadership to a broker; returns when another replica leads.

@@ -245,6 +245,15 @@ ENGINE_MUTANTS = (
         "::test_who_was_spare_and_asks_first_is_overtaken_at_once_by_who_can_win",
     ),
     Mutant(
+        name="asks-on-alone",
+        fault="Who asks for votes already when the last peer is lost goes on asking for ever",
+        path="raft_app/engine/failover.py",
+        old="            if node.leader == NO_REPLICA and not node.is_asleep:\n",
+        new="            if False:\n",
+        test=f"{_TESTS}/engine/test_guard.py"
+        "::test_who_asks_already_when_the_last_peer_is_lost_sleeps",
+    ),
+    Mutant(
         name="spares-wait-for-a-commit",
         fault="Spare followers wait for a commit however long it does not come",
         path="raft_app/engine/spares.py",

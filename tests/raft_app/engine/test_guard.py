@@ -298,6 +298,21 @@ async def test_who_is_left_alone_asks_nobody_and_goes_on_when_one_is_back():
         await cluster.until(lambda: all_sleep(cluster))
 
 
+async def test_who_asks_already_when_the_last_peer_is_lost_sleeps():
+    async with sleeping() as cluster:
+        cluster.hub.isolate(3, silently=True)
+        engine = cluster.engines[3]
+        replica = engine.replicas[1]
+        replica.node.campaign()
+        engine.engine_loop.mark(replica)
+        await cluster.ticks(2)
+        assert awake(cluster)[3] == {1}
+        assert replica.leader_broker_id == 0
+        await cluster.until(lambda: not awake(cluster)[3])
+        cluster.hub.heal()
+        await cluster.until(lambda: replica.hears_leader)
+
+
 async def test_what_is_there_at_the_start_sleeps_until_a_leader_says_so_and_wakes_nobody():
     async with sleeping(groups=GROUPS) as cluster:
         await cluster.stop(3)
