@@ -7,8 +7,11 @@ import itertools
 import os
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from benchmarks.cluster import ROOT
 from benchmarks.peers.processes import Processes, free_ports, read_servers
@@ -17,7 +20,7 @@ from benchmarks.peers.session import Place, Reading, Refused, TaskSession
 from benchmarks.peers.system import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.acknowledged import Value
@@ -25,13 +28,16 @@ if TYPE_CHECKING:
 
 SERVERS = 3
 
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
 
 class PythonFloor:
     """A leader and two followers without elections, topics and deduplication."""
 
     name = "python_floor"
     summary = "three bare Python processes, SQLite on each, answered when two of three have it"
-    families = frozenset({"sync"})
+    families = frozenset({"sync", "produce_batch"})
 
     def missing(self) -> str:
         """Say nothing: it is here."""
@@ -74,6 +80,8 @@ class PythonFloorSession(TaskSession):
         self._connection = self._connect()
         self._first: dict[str, int] = {}
         """By topic: the index before its first entry."""
+        self._batched: set[str] = set()
+        """Topics whose entries are batches."""
 
     def new_topic(self, workload: str) -> str:
         """Have the next topic begin at the end of the log."""
@@ -87,7 +95,7 @@ class PythonFloorSession(TaskSession):
 
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a connection to the leader."""
-        return _Sender(self, self._connect(), self._first[topic])
+        return _Sender(self._connect(), self._first[topic], partial(self._batched.add, topic))
 
     def receiver(self, topic: str, reading: Reading) -> Receiver:
         """Refuse: it only takes messages."""
@@ -96,7 +104,10 @@ class PythonFloorSession(TaskSession):
     def stored(self, topic: str) -> Iterator[tuple[int, Value]]:
         """Read what the leader has in its database."""
         before = self._first[topic]
-        return ((index - before - 1, value) for index, value in self._entries(before))
+        values: Iterable[bytes] = (value for _, value in self._entries(before))
+        if topic in self._batched:
+            values = itertools.chain.from_iterable(map(_unpack, values))
+        return enumerate(values)
 
     def servers(self) -> list[Place]:
         """Return the three servers."""
@@ -165,16 +176,17 @@ class Calls:
 class _Sender:
     """Appends and waits."""
 
-    def __init__(self, session: PythonFloorSession, calls: Calls, before: int) -> None:
-        self._session = session
+    def __init__(self, calls: Calls, before: int, note_batch: Callable[[], None]) -> None:
         self._calls = calls
         self._before = before
+        self._note_batch = note_batch
 
     async def send(self, value: bytes) -> int:
         return int(await self._calls.call(value)) - self._before - 1
 
-    async def send_batch(self, values: Sequence[bytes]) -> int:
-        raise AssertionError("the floor has no batches")
+    async def send_batch(self, values: Sequence[bytes]) -> None:
+        self._note_batch()
+        await self._calls.call(_pack(values))
 
     def close(self) -> None:
         self._calls.close()

@@ -3,8 +3,9 @@
     python -m benchmarks.peers.python_floor_server PORT DATABASE [FOLLOWER_PORT ...]
 
 Every server commits every entry to SQLite in a thread of its own, all that wait in one
-transaction. The leader answers when two of the three have it. There are no elections, no terms, no
-topics and no deduplication: what the product needs beyond this is the product's own cost.
+transaction. The leader answers when two of the three have it. A batch is one entry, which only who
+sends and who reads look into. There are no elections, no terms, no topics and no deduplication:
+what the product needs beyond this is the product's own cost.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 QUORUM = 2
 READY = "ready"
 """Printed when a server listens: somebody else may have its port, so that a look proves nothing."""
-READ_ENTRIES = 5_000
-"""In one answer to a reader."""
+READ_BYTES = 1 << 20
+"""About what one answer to a reader has at most, beside its last entry."""
 CONNECT_PAUSE_S = 0.02
 
 _HEAD = struct.Struct("<II")
@@ -120,10 +121,17 @@ class Storage:
     def read(self, after: int) -> list[tuple[int, bytes]]:
         """Return entries behind an index, in order."""
         with closing(sqlite3.connect(self._path)) as connection:
-            return connection.execute(
-                "SELECT id, value FROM entry WHERE id > ? ORDER BY id LIMIT ?",
-                (after, READ_ENTRIES),
-            ).fetchall()
+            entries: list[tuple[int, bytes]] = []
+            size = 0
+            rows = connection.execute(
+                "SELECT id, value FROM entry WHERE id > ? ORDER BY id", (after,)
+            )
+            for index, value in rows:
+                entries.append((index, value))
+                size += len(value)
+                if size >= READ_BYTES:
+                    break
+            return entries
 
     def _write(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None)

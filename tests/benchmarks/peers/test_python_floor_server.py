@@ -7,7 +7,7 @@ import zlib
 import msgspec
 import pytest
 
-from benchmarks.peers.python_floor_server import Follower, Frames, Leader, Storage
+from benchmarks.peers.python_floor_server import READ_BYTES, Follower, Frames, Leader, Storage
 
 
 def frame(message: object) -> bytes:
@@ -123,3 +123,16 @@ async def test_what_is_stored_can_be_read(tmp_path):
             await asyncio.sleep(0)
     assert transport.written == [frame(1), frame(2), frame(3)]
     assert storage.read(1) == [(2, b"2"), (3, b"3")]
+
+
+def test_an_answer_to_a_reader_has_a_bound(tmp_path):
+    async def read() -> list[list[int]]:
+        storage = Storage(str(tmp_path / "entries.sqlite"))
+        stored = asyncio.Event()
+        for index in range(1, 4):
+            storage.append(index, bytes(READ_BYTES // 2), lambda: None)
+        storage.call_after(stored.set)
+        await stored.wait()
+        return [[index for index, _ in storage.read(after)] for after in (0, 2, 3)]
+
+    assert asyncio.run(read()) == [[1, 2], [3], []]
