@@ -16,7 +16,7 @@ HEADS_MAX = 2_048
 """Heads that are remembered; when there are more all are forgotten."""
 HEAD_BYTES_MAX = 2 << 10
 """Longest head that is."""
-BODY_BYTES_MAX = 64 << 10
+BODY_BYTES_MAX = 256 << 10
 """Longest body that comes with one; it has to be there whole with the head."""
 
 _END = b"\r\n\r\n"

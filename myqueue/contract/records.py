@@ -36,9 +36,9 @@ from __future__ import annotations
 
 import struct
 from hashlib import blake2b
-from itertools import product
+from itertools import product, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, overload
 from zlib import crc32
 
 import msgspec
@@ -91,6 +91,55 @@ class Record(NamedTuple):
     headers: dict[str, str | bytes] | None = None
     timestamp: int = 0
     """Milliseconds since 1970, as the producer said."""
+
+
+class PlainRecords:
+    """Messages without keys and headers, all of one time: what most batches are.
+
+    Each is made into a `Record` when it is looked at, and most never are: encoding needs none.
+    """
+
+    __slots__ = ("timestamp", "value_bytes", "values")
+
+    def __init__(self, values: Sequence[str] | Sequence[bytes], timestamp: int) -> None:
+        """Keep them.
+
+        Args:
+            values: all texts, or all bytes; nobody changes the list any more.
+            timestamp: milliseconds since 1970.
+
+        Raises:
+            UnicodeEncodeError: a text has a lone surrogate.
+        """
+        self.values = values
+        self.timestamp = timestamp
+        self.value_bytes = _utf8_bytes(values)
+        """What the values take together, as UTF-8."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Record]:
+        return (Record(value, timestamp=self.timestamp) for value in self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> PlainRecords: ...
+
+    def __getitem__(self, index: int | slice) -> Record | PlainRecords:
+        if isinstance(index, slice):
+            return PlainRecords(self.values[index], self.timestamp)
+        return Record(self.values[index], timestamp=self.timestamp)
+
+    def rows(self) -> list[Row]:
+        """Return them as they are in a payload."""
+        return list(zip(repeat(0), repeat(None), self.values, repeat(None), strict=False))
+
+
+Records = list[Record] | PlainRecords
+"""The messages of a batch."""
 
 
 class BatchHeader(NamedTuple):
@@ -159,7 +208,7 @@ def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record
 
 
 def encode_batch(
-    records: Sequence[Record],
+    records: Sequence[Record] | PlainRecords,
     *,
     producer_id: int = 0,
     producer_epoch: int = 0,
@@ -185,9 +234,12 @@ def encode_batch(
     if not 1 <= len(records) <= MAX_RECORDS:
         raise MessageTooLarge(f"a batch has 1 to {MAX_RECORDS} messages, not {len(records)}")
     first = records[0].timestamp
-    payload = _encoder.encode(
-        [(timestamp - first, key, value, headers) for value, key, headers, timestamp in records]
+    rows = (
+        records.rows()
+        if isinstance(records, PlainRecords)
+        else [(time - first, key, value, headers) for value, key, headers, time in records]
     )
+    payload = _encoder.encode(rows)
     inflated_length = len(payload)
     if codec == CODEC_ZSTD:
         payload = _zstd().ZstdCompressor().compress(payload)
@@ -334,6 +386,13 @@ def unframe_batches(body: bytes) -> Iterator[tuple[int, memoryview]]:
             raise CorruptBatch("the fetch answer ends inside a batch")
         yield base_offset, view[position : position + length]
         position += length
+
+
+def _utf8_bytes(values: Sequence[str] | Sequence[bytes]) -> int:
+    joined: str | bytes = type(values[0])().join(values) if values else b""  # type: ignore[arg-type]
+    if isinstance(joined, str) and not joined.isascii():
+        joined = joined.encode()
+    return len(joined)
 
 
 def _plain(value: Any) -> Any:

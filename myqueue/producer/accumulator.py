@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import BufferFull, UnauthorizedException
+from myqueue.contract.records import PlainRecords
 from myqueue.producer.lanes import Batch, DeliverySink, Lane
 from myqueue.transport.rotation import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from myqueue.contract.records import Record
+    from myqueue.contract.records import Record, Records
     from myqueue.results import Delivered
 
 OVERHEAD_BYTES = 64
@@ -34,14 +35,10 @@ def size_bytes_of(record: Record) -> int:
     return size_bytes
 
 
-def total_bytes_of(records: Sequence[Record]) -> int:
-    """Return what messages count for together; of plain texts without a call for each."""
-    values, keys, headers, _ = zip(*records, strict=True)
-    kinds = set(map(type, values))
-    if len(kinds) == 1 and keys.count(None) == headers.count(None) == len(records):
-        joined = type(values[0])().join(values)
-        if kinds == {bytes} or joined.isascii():
-            return OVERHEAD_BYTES * len(records) + len(joined)
+def total_bytes_of(records: Records) -> int:
+    """Return what messages count for together."""
+    if isinstance(records, PlainRecords):
+        return OVERHEAD_BYTES * len(records) + records.value_bytes
     return sum(map(size_bytes_of, records))
 
 

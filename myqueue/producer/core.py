@@ -20,7 +20,14 @@ from myqueue.contract.errors import (
     UnknownProducer,
 )
 from myqueue.contract.partitioner import Key, RoundRobin, partition_for_key
-from myqueue.contract.records import CODEC_NONE, CODEC_ZSTD, Record, make_record
+from myqueue.contract.records import (
+    CODEC_NONE,
+    CODEC_ZSTD,
+    PlainRecords,
+    Record,
+    Records,
+    make_record,
+)
 from myqueue.contract.tracing import header_lines, tracing_of
 from myqueue.producer.accumulator import Accumulator, size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
@@ -231,13 +238,12 @@ class ProducerCore(ClientCore):
         for index, group in self._grouped(records, topic, count):
             parts.add(index, group)
 
-    def _grouped(
-        self, records: list[Record], topic: str, count: int
-    ) -> Iterable[tuple[int, list[Record]]]:
+    def _grouped(self, records: Records, topic: str, count: int) -> Iterable[tuple[int, Records]]:
         """Return the messages of each of `count` partitions, those of a partition in order."""
         if count == 1:
             return [(0, records)]
-        if [record.key for record in records].count(None) == len(records):
+        keys = () if isinstance(records, PlainRecords) else [record.key for record in records]
+        if keys.count(None) == len(keys):
             with self.lock:
                 first = self._turn(topic).first_of(len(records), count)
             some = range(min(count, len(records)))

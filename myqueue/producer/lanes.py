@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from myqueue.contract.records import Record
+    from myqueue.contract.records import Record, Records
     from myqueue.transport.leader_call import LeaderCall
     from myqueue.transport.retry import Attempts
     from myqueue.transport.rotation import TopicPartition
@@ -109,12 +109,12 @@ class Batch:
         where: TopicPartition,
         *,
         deadline_s: float,
-        records: list[Record] | None = None,
+        records: Records | None = None,
         whole: DeliverySink[DeliveredBatch] | None = None,
         size_bytes: int = 0,
     ) -> None:
         self.where = where
-        self.records: list[Record] = [] if records is None else records
+        self.records: Records = [] if records is None else records
         self.futures: list[DeliverySink[Delivered]] = []
         self.whole = whole
         self.callers = 0
@@ -228,6 +228,7 @@ class Lane:
         ):
             last = Batch(self.where, deadline_s=self._now_s() + self._patience_s)
             waiting.append(last)
+        assert isinstance(last.records, list), "only a whole batch has others"
         last.records.append(record)
         last.futures.append(future)
         last.size_bytes += size_bytes

@@ -5,9 +5,6 @@ A list that is too long for a manager goes there as a batch, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from myqueue.contract.http1 import Request
@@ -15,7 +12,9 @@ from myqueue.contract.inputs import BATCH, MAX_JSON_BODY_BYTES, MSGPACK
 from myqueue.contract.records import (
     CODEC_NONE,
     MAX_MESSAGE_BYTES,
+    PlainRecords,
     Record,
+    Records,
     encode_batch,
     make_record,
 )
@@ -24,6 +23,8 @@ from myqueue.transport.blocking import msgpack_request
 from myqueue.transport.leader_call import LeaderCall
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from myqueue.results import Registration
 
 
@@ -31,10 +32,6 @@ PRODUCE_PATH = "/producer/produce"
 SHORT_CHARACTERS = MAX_MESSAGE_BYTES // 4
 COMPRESSED_BYTES_MIN = 512
 """Below this, compression costs more than it saves."""
-
-
-_record_of: Callable[[tuple[Any, ...]], Record] = partial(tuple.__new__, Record)
-"""Makes a message of its fields, without a call of Python for each."""
 
 
 class Target(NamedTuple):
@@ -47,11 +44,11 @@ class Target(NamedTuple):
 
 def records_of_items(
     items: Sequence[str | bytes | Record], *, now_ms: int, key: str | bytes | None = None
-) -> list[Record]:
+) -> Records:
     """Return messages, checked against the limits.
 
     Args:
-        items: texts, bytes, or records with key and headers.
+        items: texts, bytes, or records with key and headers; kept, and not to be changed.
         now_ms: timestamp of those that have none, milliseconds since 1970.
         key: of those that have none.
 
@@ -59,10 +56,8 @@ def records_of_items(
         InvalidRequest: one of them is of another type.
         MessageTooLarge: one of them is over a limit.
     """
-    if key is None and _are_short_texts(items):
-        # Nothing is left to check one by one; this is several times faster.
-        fields = zip(items, repeat(None), repeat(None), repeat(now_ms), strict=False)
-        return list(map(_record_of, fields))
+    if key is None and (plain := _plain_records(items, now_ms)) is not None:
+        return plain
     return [
         make_record(
             item.value,
@@ -76,17 +71,25 @@ def records_of_items(
     ]
 
 
-def _are_short_texts(items: Sequence[str | bytes | Record]) -> bool:
-    """Return True when all are ASCII texts or bytes well within the limits."""
-    kinds = set(map(type, items))
-    if kinds not in ({str}, {bytes}) or max(map(len, items)) > SHORT_CHARACTERS:
-        return False
-    return kinds == {bytes} or all(map(str.isascii, cast("Sequence[str]", items)))
+def _plain_records(items: Sequence[str | bytes | Record], now_ms: int) -> PlainRecords | None:
+    """Return messages when all are texts, or all bytes, so short that none passes a limit.
+
+    Nothing is left to check one by one then, which is many times faster.
+    """
+    if set(map(type, items)) not in ({str}, {bytes}):
+        return None
+    values = cast("Sequence[str] | Sequence[bytes]", items)
+    if max(map(len, values)) > SHORT_CHARACTERS:
+        return None
+    try:
+        return PlainRecords(values, now_ms)
+    except UnicodeEncodeError:  # The message that has it is named where each is checked.
+        return None
 
 
 def produce_call(
     target: Target,
-    records: list[Record],
+    records: Records,
     *,
     timeout_ms: int,
     codec: int = CODEC_NONE,
@@ -143,7 +146,7 @@ def produce_call(
     return LeaderCall(target.topic, target.partition, direct, through_manager)
 
 
-def _encode(stamp: Stamp, records: list[Record], codec: int) -> bytes:
+def _encode(stamp: Stamp, records: Records, codec: int) -> bytes:
     if codec != CODEC_NONE and sum(len(one.value) for one in records) < COMPRESSED_BYTES_MIN:
         codec = CODEC_NONE
     return encode_batch(

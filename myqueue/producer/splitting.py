@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import InvalidRequest
-from myqueue.contract.records import HEADER_BYTES, MAX_BATCH_BYTES, MAX_RECORDS, Record
+from myqueue.contract.records import (
+    HEADER_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_RECORDS,
+    PlainRecords,
+    Record,
+    Records,
+)
 from myqueue.producer.accumulator import size_bytes_of, total_bytes_of
 from myqueue.producer.options import Serializer, serialized
 
@@ -83,7 +90,7 @@ class Group:
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
-        self.records: list[Record] = []
+        self.records: Records = []
         self.size_bytes = 0
         """What they count for in the producer's buffer."""
 
@@ -92,9 +99,14 @@ class Group:
         fits = self.size_bytes + size_bytes <= WHOLE_BYTES_MAX
         return fits and len(self.records) + count <= MAX_RECORDS
 
-    def add(self, records: list[Record], size_bytes: int) -> None:
+    def add(self, records: Records, size_bytes: int) -> None:
         """Put messages behind the others."""
-        self.records += records
+        if not self.records and isinstance(records, PlainRecords):
+            self.records = records
+        elif isinstance(self.records, list):
+            self.records += records
+        else:
+            self.records = [*self.records, *records]
         self.size_bytes += size_bytes
 
 
@@ -110,7 +122,7 @@ class Splitting:
         self._open: dict[int, Group] = {}
         self._full: list[Group] = []
 
-    def add(self, partition: int, records: list[Record]) -> None:
+    def add(self, partition: int, records: Records) -> None:
         """Take messages of a partition, behind those that were taken before."""
         group = self._open.setdefault(partition, Group(partition))
         total_bytes = total_bytes_of(records)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from myqueue.contract.tracing import LINKS_MAX, TraceContext, placed, trace_context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from opentelemetry.trace import Span
 
-    from myqueue.contract.records import Record
+    from myqueue.contract.records import Record, Records
     from myqueue.contract.tracing import Tracing
     from myqueue.transport.rotation import TopicPartition
 
@@ -42,7 +40,7 @@ class ProducerTraces:
         place = self._tracing.place_of(span)
         return record if place is None else placed(record, place)
 
-    def begin(self, where: TopicPartition, records: Sequence[Record]) -> Span:
+    def begin(self, where: TopicPartition, records: Records) -> Span:
         """Begin the span of a batch: below its first message's, linked to those of the others."""
         places = [place for one in records if (place := trace_context(one.headers)) is not None]
         attributes: dict[str, str | int] = {

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myqueue.contract.errors import InvalidRequest, MessageTooLarge
-from myqueue.contract.records import Record, make_record, read_header
+from myqueue.contract.records import Record, encode_batch, make_record, read_header
+from myqueue.producer.accumulator import size_bytes_of, total_bytes_of
 from myqueue.producer.produce_call import Target, produce_call, records_of_items
 from myqueue.producer.sequences import Stamp
 from myqueue.results import Registration
@@ -31,7 +32,11 @@ def test_the_quick_way_gives_what_the_slow_one_does(items: list[str | bytes | Re
         else make_record(item, None, None, timestamp=5)
         for item in items
     ]
-    assert records_of_items(items, now_ms=5) == slow
+    found = records_of_items(items, now_ms=5)
+    assert list(found) == slow
+    assert encode_batch(found) == encode_batch(slow)
+    assert total_bytes_of(found) == sum(map(size_bytes_of, slow))
+    assert list(found[1::2]) == slow[1::2]
 
 
 @pytest.mark.parametrize("wrong", [5, None, "\ud800", ["x"], Record("x", "\ud800")])
