@@ -7,6 +7,7 @@ peer is dead or a disk is full, only so many are written; how many were left out
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -125,7 +126,8 @@ class BoundedHandler(logging.StreamHandler[Any]):
             flood.written += 1
             return True
         flood.left_out += 1
-        if flood.timer is None:
+        # While the interpreter ends, a thread never runs, and who starts it waits for it for ever.
+        if flood.timer is None and not sys.is_finalizing():
             end_s = max(0.0, flood.since_s + self._window_s - now_s)
             flood.timer = threading.Timer(end_s, self._tell, [kind, record])
             flood.timer.daemon = True

@@ -135,3 +135,33 @@ def test_the_end_of_a_flood_is_told_by_itself():
     handler.handle(record("again"))
     handler.close()
     assert stream.getvalue().splitlines()[2:] == ["WARNING again"]
+
+
+FLOOD_AT_THE_END = """
+import gc
+import logging
+from queuesite.log_lines import BoundedHandler
+logger = logging.getLogger("queue")
+logger.addHandler(BoundedHandler(window_s=600, lines_max=1))
+class Talkative:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        for _ in range(3):
+            logger.warning("gone")
+gc.disable()
+Talkative()
+"""
+"""What nobody refers to but itself goes when the interpreter ends, and runs no threads any more."""
+
+
+def test_a_flood_while_the_interpreter_ends_does_not_keep_it_from_ending():
+    ended = subprocess.run(
+        [sys.executable, "-c", FLOOD_AT_THE_END],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stderr.splitlines() == ["gone"]
