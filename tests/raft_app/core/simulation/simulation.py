@@ -17,7 +17,15 @@ from tests.raft_app.core.simulation.faults import Faults
 from tests.raft_app.core.simulation.host import Host
 from tests.raft_app.core.simulation.network import Network
 from tests.raft_app.core.simulation.placement import Placement
-from tests.raft_app.core.simulation.plan import TICK, Fault, Plan, calm, draw_plan, sleepy
+from tests.raft_app.core.simulation.plan import (
+    TICK,
+    TURN_TICKS,
+    Fault,
+    Plan,
+    calm,
+    draw_plan,
+    sleepy,
+)
 from tests.raft_app.core.simulation.trace import Trace
 from tests.raft_app.core.simulation.transfers import Transfers
 from tests.raft_app.core.simulation.watch import Watch
@@ -38,7 +46,8 @@ STABLE_TIMEOUTS = 4
 """Election timeouts for which the healed group must then keep its leader."""
 
 FAILOVER_TIMEOUTS = 1
-"""Election timeouts until a killed leader must be replaced, since its peers notice its death."""
+"""Election timeouts until a killed leader must be replaced, since its peers notice its death; where
+they sleep, since their turn has come."""
 
 CHANGED_TIMEOUTS = 4
 """The same in a group whose members changed: with six voters or four, of whom hardly more than a
@@ -362,6 +371,8 @@ class Simulation:
             self.faults.restart(leader)
             timeouts = RESTART_TIMEOUTS
         ticks = timeouts * self.plan.config.election_timeout_ticks
+        if self.plan.naps:
+            ticks += TURN_TICKS
         self._wait(
             lambda: self._serving_leader() is not None, ticks, "the killed leader is replaced"
         )
