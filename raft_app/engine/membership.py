@@ -204,6 +204,7 @@ class ReplicaChanges:
 
     def _take(self, replica: Replica, change: ReplicaChange, step: Step) -> bool:
         """Do one step; return whether no other one is to be tried now."""
+        self._mark(replica)  # A step that is refused has woken the leader, too.
         try:
             if isinstance(step, HandOver):
                 heir = _heir(replica, step)
@@ -220,7 +221,6 @@ class ReplicaChanges:
             return error.reason in _NOT_NOW
         change.step, change.waiting_for = str(step), ""
         logger.info("%s: %s", replica.label, step)
-        self._mark(replica)
         return True
 
 

@@ -195,9 +195,9 @@ class Faults:
         They hear of a broker several times a second; no backup is that young.
         """
         placements = {
-            group_id: self._simulation.placements[group_id - 1]
-            for group_id, old in copy.replicas.items()
-            if not _is_same(old, broker.disk.replica(group_id))
+            group_id: placement
+            for group_id, placement in enumerate(self._simulation.placements, start=1)
+            if not _is_same(copy.replicas.get(group_id), broker.disk.replica(group_id))
         }
         is_sound = all(
             (now := broker.disk.replica(group_id)) is not None
@@ -207,13 +207,18 @@ class Faults:
         )
         if not (broker.alive and placements and is_sound):
             return
-        know_better = self._simulation.managers.know_better
-        if not all(
-            placement.may_lose(broker.broker_id)
-            and know_better(broker.broker_id, copy.replicas[group_id])
-            for group_id, placement in placements.items()
-        ):
-            return
+        managers = self._simulation.managers
+        for group_id, placement in placements.items():
+            if not placement.may_lose(broker.broker_id):
+                return
+            old = copy.replicas.get(group_id)
+            if old is not None:
+                knows = managers.know_better(broker.broker_id, old)
+            else:  # It has been made since.
+                wanted = placement.target[broker.broker_id]
+                knows = managers.have_seen(broker.broker_id, group_id, wanted)
+            if not knows:
+                return
         self._simulation.note("rolls back", broker.broker_id, sorted(placements))
         self._simulation.managers.rollbacks += 1
         for placement in placements.values():
@@ -329,10 +334,12 @@ class Faults:
         self._network.links.reset(self._simulation.plan)
 
 
-def _is_same(one: MemoryReplica, other: MemoryReplica | None) -> bool:
-    """Tell whether nothing was stored between two states of a replica."""
-    return other is not None and (
-        (one.hard_state, one.first_index, one.checkpoint)
-        == (other.hard_state, other.first_index, other.checkpoint)
-        and one.rows == other.rows
-    )
+def _is_same(one: MemoryReplica | None, other: MemoryReplica | None) -> bool:
+    """Tell whether nothing was stored between two states of a replica, or both are none."""
+    if one is None or other is None:
+        return one is other
+    return (one.hard_state, one.first_index, one.checkpoint) == (
+        other.hard_state,
+        other.first_index,
+        other.checkpoint,
+    ) and one.rows == other.rows

@@ -40,6 +40,10 @@ class Managers:
                 key = (broker.broker_id, replica.group_id, replica.spec.replica_id)
                 self._kept[key] = replica.kept.more(self._kept.get(key, replica.kept))
 
+    def have_seen(self, broker_id: int, group_id: int, replica_id: int) -> bool:
+        """Tell whether a broker ever reported a replica."""
+        return (broker_id, group_id, replica_id) in self._kept
+
     def know_better(self, broker_id: int, stored: MemoryReplica) -> bool:
         """Tell whether a copy of a replica has less than its broker had reported of it."""
         kept = self._kept.get((broker_id, stored.spec.group_id, stored.spec.replica_id))

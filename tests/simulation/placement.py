@@ -157,7 +157,11 @@ class Placement:
             broker.serve(self._join_as_told_before, lambda _: None)
             return
         if replica is None:
-            if wanted is not None:
+            if wanted is None:
+                return
+            if self._simulation.managers.have_seen(broker.broker_id, self._group_id, wanted):
+                self.replace_faulty(broker.broker_id)  # It had it, and an older copy has not.
+            else:
                 broker.serve(self._join, lambda _: None)
             return
         if replica.faulty and replica.spec.replica_id == wanted:

@@ -105,6 +105,19 @@ async def test_a_write_wakes_the_group_that_it_is_for_alone():
         await cluster.until(lambda: all_sleep(cluster))
 
 
+async def test_time_passes_for_a_leader_that_is_asked_for_a_change_it_has_to_refuse():
+    async with sleeping() as cluster:
+        await cluster.stop(3)
+        await cluster.until(lambda: all_sleep(cluster))
+        leader, target = cluster.engines[1], (RaftMember(11, 1), RaftMember(13, 3))
+        leader.change_replicas(1, target, version=2)
+        assert "no quorum" in leader.find_change(1).waiting_for
+        before = leader.replicas[1].node.now
+        await cluster.ticks(3)
+        assert awake(cluster)[1] == {1}
+        assert leader.replicas[1].node.now > before
+
+
 async def test_a_read_wakes_a_group():
     async with sleeping() as cluster:
         await cluster.the_leader().read_barrier(1, timeout_ms=5_000)
