@@ -280,7 +280,9 @@ class Watch:
         if is_heard and leader is not None and leader is not broker:
             is_heard = self._simulation.network.is_up(leader.broker_id, broker.broker_id)
         heard = [
-            voter.replica_id for voter in node.membership.voters if self._may_hear(broker, voter)
+            voter.replica_id
+            for voter in node.membership.voters
+            if voter.replica_id == replica_id or self._may_hear(broker, voter)
         ]
         quorum_is_heard = is_quorum(node.membership.voter_ids, heard)
         stranded = sleeps and node.leader == NO_REPLICA
@@ -302,11 +304,14 @@ class Watch:
         )
 
     def _may_hear(self, broker: Broker, voter: RaftMember) -> bool:
-        """Tell whether a voter's broker runs, and the link from it works, or is this one."""
+        """Tell whether a voter is on another broker that runs, and the link from that works.
+
+        One that was on the same broker is gone: another replica is in its place.
+        """
         other = self._simulation.brokers.get(voter.broker_id)
-        if other is None or not other.is_running:
+        if other is None or other is broker or not other.is_running:
             return False
-        return other is broker or self._simulation.network.is_up(other.broker_id, broker.broker_id)
+        return self._simulation.network.is_up(other.broker_id, broker.broker_id)
 
     # --- groups -----------------------------------------------------------------------------
 
