@@ -20,7 +20,7 @@ from benchmarks.peers.session import Place, Reading, Refused, TaskSession
 from benchmarks.peers.system import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.acknowledged import Value
@@ -104,10 +104,10 @@ class PythonFloorSession(TaskSession):
     def stored(self, topic: str) -> Iterator[tuple[int, Value]]:
         """Read what the leader has in its database."""
         before = self._first[topic]
-        values: Iterable[bytes] = (value for _, value in self._entries(before))
+        entries = self._entries(before)
         if topic in self._batched:
-            values = itertools.chain.from_iterable(map(_unpack, values))
-        return enumerate(values)
+            return enumerate(value for _, batch in entries for value in _unpack(batch))
+        return ((index - before - 1, value) for index, value in entries)
 
     def servers(self) -> list[Place]:
         """Return the three servers."""

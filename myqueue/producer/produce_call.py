@@ -147,7 +147,7 @@ def produce_call(
 
 
 def _encode(stamp: Stamp, records: Records, codec: int) -> bytes:
-    if codec != CODEC_NONE and sum(len(one.value) for one in records) < COMPRESSED_BYTES_MIN:
+    if codec != CODEC_NONE and sum(map(len, _values_of(records))) < COMPRESSED_BYTES_MIN:
         codec = CODEC_NONE
     return encode_batch(
         records,
@@ -156,6 +156,12 @@ def _encode(stamp: Stamp, records: Records, codec: int) -> bytes:
         base_sequence=stamp.base_sequence,
         codec=codec,
     )
+
+
+def _values_of(records: Records) -> Sequence[str | bytes]:
+    if isinstance(records, PlainRecords):
+        return records.values
+    return [record.value for record in records]
 
 
 def _item(record: Record) -> Any:
