@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from myqueue.producer.relay import Relay
 
 T = TypeVar("T")
 
@@ -95,12 +98,17 @@ class Outcome(Generic[T]):
     """What becomes of a message whose caller waits for it: a lock, and nothing else.
 
     Only one thread waits, once; it is certain to hear of a failure.
+
+    Args:
+        relay: wakes those in turn whose messages went together; without one the caller is woken
+            at once.
     """
 
-    __slots__ = ("_error", "_open", "_result")
+    __slots__ = ("_error", "_open", "_relay", "_result")
     is_reported = True
 
-    def __init__(self) -> None:
+    def __init__(self, relay: Relay | None = None) -> None:
+        self._relay = relay
         self._result: T | None = None
         self._error: BaseException | None = None
         self._open = threading.Lock()
@@ -109,6 +117,8 @@ class Outcome(Generic[T]):
     def wait(self) -> T:
         """Return the result, or raise the failure."""
         self._open.acquire()
+        if self._relay is not None:
+            self._relay.pass_on()
         error = self._error
         if error is None:
             return self._result  # type: ignore[return-value]
@@ -122,9 +132,12 @@ class Outcome(Generic[T]):
         """Do nothing: it is."""
 
     def settle(self, result: T) -> None:
-        """Take the result and wake the caller; at most once."""
+        """Take the result and wake the caller, or have it woken in turn; at most once."""
         self._result = result
-        self._open.release()
+        if self._relay is None:
+            self._open.release()
+        else:
+            self._relay.add(self._open)
 
     def fail(self, error: BaseException) -> None:
         """Take the failure and wake the caller; at most once."""

@@ -12,6 +12,7 @@ from myqueue.contract.errors import ClientClosed
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
 from myqueue.producer.futures import Outcome
+from myqueue.producer.relay import Relay
 from myqueue.producer.undelivered import lines
 from myqueue.transport import forks
 from myqueue.transport.driving import drive
@@ -50,6 +51,7 @@ class Sender:
 
     def _begin(self) -> None:
         self._waiters = 0
+        self._relay = Relay(self._clock.monotonic)
         self._waker: SelfPipe | None = None
         """The thread's; None while there is no thread."""
         self._stopping = False
@@ -73,13 +75,14 @@ class Sender:
             RuntimeError: as `put`.
         """
         core = self._core
-        outcome: Outcome[Delivered] = Outcome()
-        if core.buffer.is_idle(where) and self.put_alone(
-            batch := core.single(where, record, outcome)
-        ):
-            self._deliver_here(batch)
-        else:
-            self.put(where, record, outcome, has_caller=True)
+        outcome: Outcome[Delivered]
+        if core.buffer.is_idle(where):
+            outcome = Outcome()
+            if self.put_alone(batch := core.single(where, record, outcome)):
+                self._deliver_here(batch)
+                return outcome.wait()
+        outcome = Outcome(self._relay)
+        self.put(where, record, outcome, has_caller=True)
         return outcome.wait()
 
     def results(self, sent: list[Delivered]) -> list[Delivered]:
@@ -293,18 +296,23 @@ class Sender:
         return waker
 
     def _run(self, waker: SelfPipe) -> None:
-        pump = Pump(self._transport, self._clock, waker)
+        pump, relay = Pump(self._transport, self._clock, waker), self._relay
         while True:
             waker.clear()
+            relay.look()
             with self._core.changed:
                 batches = self._core.buffer.take(self._core.producer_id)
                 until_s = self._core.buffer.held_until_s
                 if self._stopping and not batches and not self._core.buffer.held():
                     self._waker = None
                     waker.close()
+                    relay.end()
                     return
             for batch in batches:
                 pump.start(self._delivery(batch))
+            look_s = relay.until_s
+            if look_s is not None:
+                until_s = look_s if until_s is None else min(until_s, look_s)
             pump.turn(until_s)
 
     def _deliver_here(self, batch: Batch) -> None:
@@ -321,4 +329,5 @@ class Sender:
         try:
             more = yield from self._core.deliver(batch)
         finally:
+            self._relay.begin()
             self.go_on(more)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -370,3 +371,45 @@ def test_a_message_that_nobody_waits_for_is_not_held(
     call_in_threads(sender, gate, [1, 1, 1])
     assert put(sender, Record("y")).result(10) == Delivered(0, 4)
     sender.stop(10)
+
+
+class Interrupted(Exception):
+    """Raised in a thread from outside."""
+
+
+def test_a_caller_interrupted_as_it_wakes_leaves_the_others_waiting_for_a_moment_only(
+    gate: Gate,
+) -> None:
+    """The answer wakes the first, which raises before it wakes the second."""
+    callers = 6
+    ended: dict[int, object] = {}
+
+    def call(number: int) -> None:
+        try:
+            ended[number] = producer.enqueue("logs", f"{number}", partition=0)
+        except Interrupted as error:
+            ended[number] = error
+
+    with Producer("logs", gate.address, transport=MemoryTransport(gate)) as producer:
+        threads = [
+            threading.Thread(target=call, args=(number,), daemon=True) for number in range(callers)
+        ]
+        threads[0].start()  # it sends its own, behind which the others wait
+        assert gate.entered.wait(10)
+        buffer = producer._core.buffer
+        for number, thread in enumerate(threads[1:], 1):
+            thread.start()
+            while sum(len(batch.futures) for batch in buffer.held()) <= number:
+                time.sleep(0.001)
+        ident = threads[1].ident
+        assert ident is not None
+        raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        assert raise_in(ctypes.c_ulong(ident), ctypes.py_object(Interrupted)) == 1
+        gate.opened.set()
+        until_s = time.monotonic() + 20
+        for thread in threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        assert len(ended) == callers, "some wait for ever"
+    assert isinstance(ended[1], Interrupted)
+    assert all(isinstance(ended[number], Delivered) for number in range(callers) if number != 1)
+    assert gate.batches() == [1, callers - 1]
