@@ -59,7 +59,7 @@ from manager_app.placement.partition_facts import (
 )
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import BrokerLoad, LedPartition
-from manager_app.written_queries import WrittenQuery
+from manager_app.written_queries import WrittenGet, WrittenQuery
 from myqueue.contract.errors import (
     BrokerNotFound,
     GroupNotFound,
@@ -235,6 +235,9 @@ def _topics_load(
     return loaded, leaders
 
 
+_TOPIC = WrittenGet(lambda name: Topic.objects.filter(name=name).order_by())
+
+
 def topic_get(name: str) -> Topic:
     """Return a topic.
 
@@ -243,7 +246,7 @@ def topic_get(name: str) -> Topic:
     """
     try:
         check_topic_name(name)
-        return Topic.objects.get(name=name)
+        return _TOPIC.get(name)
     except (InvalidTopicName, Topic.DoesNotExist) as error:
         raise TopicDoesNotExist(f"topic {name[:260]!r} does not exist", field="topic") from error
 

@@ -6,14 +6,17 @@ takes to find fifty rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.db import connection
+from django.db.models import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.db.models import QuerySet
+
+_M = TypeVar("_M", bound=Model)
 
 
 class WrittenQuery:
@@ -41,3 +44,46 @@ class WrittenQuery:
         with connection.cursor() as cursor:
             cursor.execute(self._sql, values)
             return list(cursor.fetchall())
+
+
+class WrittenGet(Generic[_M]):
+    """A query that depends on some values and gives the one model that has them."""
+
+    def __init__(self, make: Callable[..., QuerySet[_M]]) -> None:
+        """Write nothing yet.
+
+        Args:
+            make: values -> query set of models with all their columns; for the values see
+                `WrittenQuery`.
+        """
+        self._make = make
+        self._sql = ""
+
+    def get(self, *values: int | str) -> _M:
+        """Return the model.
+
+        Raises:
+            django.core.exceptions.ObjectDoesNotExist: there is none, as the model's own kind.
+        """
+        if not self._sql:
+            self._write(values)
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, values)
+            found = cursor.fetchone()
+        if found is None:
+            raise self._model.DoesNotExist  # type: ignore[attr-defined]  # each model has its own
+        row = list(found)
+        for place, (converters, column) in self._converters.items():
+            for convert in converters:
+                row[place] = convert(row[place], column, connection)
+        return self._model.from_db(connection.alias, self._names, row)
+
+    def _write(self, values: tuple[int | str, ...]) -> None:
+        rows = self._make(*values)
+        compiler = rows.query.get_compiler(connection=connection)
+        sql, parameters = compiler.as_sql()
+        assert tuple(parameters) == values, f"{parameters} are not the values alone"
+        self._model = rows.model
+        self._names = [column.target.attname for column, _, _ in compiler.select]
+        self._converters = compiler.get_converters([column for column, _, _ in compiler.select])
+        self._sql = sql

@@ -86,14 +86,13 @@ def partition_detail(
             last stored report counts.
         suspects: ids of brokers that have been silent for a short time.
     """
-    rows = partition.replicas
-    told = {row.broker_id: reports.get((partition.group_id, row.broker_id)) for row in rows}
     facts = partition.facts(suspects)
+    told = [reports.get((partition.group_id, one.broker_id)) for one in facts.replicas]
     replicas = [
-        _replica(row, replica_condition(one), told[row.broker_id], suspects)
-        for row, one in zip(rows, facts.replicas, strict=True)
+        _replica(row, replica_condition(one), report, suspects)
+        for row, one, report in zip(partition.replicas, facts.replicas, told, strict=True)
     ]
-    leader_id, term = leadership(partition.leader_id or 0, partition.term, told.values())
+    leader_id, term = leadership(partition.leader_id or 0, partition.term, told)
     # Offsets of the leader, else of the replica with the highest high watermark.
     best = max(
         replicas,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from manager_app.models import Topic
-from manager_app.written_queries import WrittenQuery
+from manager_app.written_queries import WrittenGet, WrittenQuery
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 pytestmark = pytest.mark.django_db
 
@@ -56,3 +61,32 @@ def test_a_query_with_parameters_of_its_own_is_refused() -> None:
     query = WrittenQuery(lambda name: Topic.objects.filter(name=name, pk=7).values_list("name"))
     with pytest.raises(AssertionError, match="not the values alone"):
         query.rows("a")
+
+
+def test_the_one_model_is_found_as_django_finds_it() -> None:
+    make_topics()
+    query = WrittenGet(lambda name: Topic.objects.filter(name=name).order_by())
+    for name in "acd":
+        found, expected = query.get(name), Topic.objects.get(name=name)
+        for field in Topic._meta.concrete_fields:
+            assert getattr(found, field.attname) == getattr(expected, field.attname), field.name
+        assert not found._state.adding, "it is of the database"
+    with pytest.raises(Topic.DoesNotExist):
+        query.get("z")
+
+
+def test_the_query_of_a_model_is_made_once_and_has_no_parameters_of_its_own() -> None:
+    make_topics()
+    made = []
+
+    def counted(name: str) -> QuerySet[Topic]:
+        made.append(name)
+        return Topic.objects.filter(name=name)
+
+    query = WrittenGet(counted)
+    with CaptureQueriesContext(connection) as queries:
+        assert [query.get(name).replication_factor for name in "abcd"] == [1, 3, 3, 5]
+    assert made == ["a"]
+    assert len(queries) == 4
+    with pytest.raises(AssertionError, match="not the values alone"):
+        WrittenGet(lambda name: Topic.objects.filter(name=name, pk=7)).get("a")
