@@ -1,4 +1,4 @@
-"""Queries whose SQL Django writes once, for what is read again and again.
+"""Queries and updates whose SQL Django writes once, for what is done again and again.
 
 Django makes the SQL of a query set anew each time it is read, which takes it longer than SQLite
 takes to find fifty rows.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from django.db import connection
+from django.db import connection, connections, router
 from django.db.models import Model
+from django.db.models.sql import UpdateQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from django.db.models import QuerySet
 
@@ -87,3 +88,41 @@ class WrittenGet(Generic[_M]):
         self._names = [column.target.attname for column, _, _ in compiler.select]
         self._converters = compiler.get_converters([column for column, _, _ in compiler.select])
         self._sql = sql
+
+
+class WrittenUpdate:
+    """An update that depends on some values."""
+
+    def __init__(
+        self,
+        model: type[Model],
+        make: Callable[..., tuple[QuerySet[Any], Mapping[str, Any]]],
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            model: whose rows it changes.
+            make: values -> the rows to change, and what `update` is given for them by name. The
+                values have to be all parameters, those of the changes first, and none of them None.
+        """
+        self._model = model
+        self._make = make
+        self._sql = ""
+
+    def count(self, *values: int | str) -> int:
+        """Change what is to be changed, and return how many rows that were.
+
+        Raises:
+            ReadOnlyManager: nothing may be written here, as the router says.
+        """
+        own = connections[router.db_for_write(self._model)]
+        if not self._sql:
+            rows, changes = self._make(*values)
+            query: Any = rows.query.chain(UpdateQuery)  # Django says that it stays what it is
+            query.add_update_values(changes)
+            sql, parameters = query.get_compiler(connection=own).as_sql()
+            assert tuple(parameters) == values, f"{parameters} are not the values alone"
+            self._sql = sql
+        with own.cursor() as cursor:
+            cursor.execute(self._sql, values)
+            return int(cursor.rowcount)

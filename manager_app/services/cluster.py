@@ -20,6 +20,7 @@ from manager_app.fence import expected_epoch, note_fence
 from manager_app.models import Cluster, Event, EventKind, Topic
 from manager_app.row_updates import portions
 from manager_app.services.events import about, event_store
+from manager_app.written_queries import WrittenUpdate
 from myqueue.contract.errors import ReadOnlyManager
 
 if TYPE_CHECKING:
@@ -109,10 +110,18 @@ def topics_mark(topic_ids: Iterable[int]) -> None:
         Topic.objects.filter(pk__in=some).update(changed_version=version)
 
 
+_RENEW = WrittenUpdate(
+    Cluster,  # each second, by a process that may do nothing else
+    lambda by, epoch, pk, address: (
+        Cluster.objects.filter(epoch=epoch, pk=pk, primary_address=address),
+        {"primary_renewals": F("primary_renewals") + by},
+    ),
+)
+
+
 def lease_renew(address: str, *, epoch: int) -> bool:
     """Renew the lease; return False when another manager has become the primary."""
-    rows = Cluster.objects.filter(pk=1, primary_address=address, epoch=epoch)
-    return rows.update(primary_renewals=F("primary_renewals") + 1) > 0
+    return _RENEW.count(1, epoch, 1, address) > 0
 
 
 def lease_take(address: str, *, seen: Cluster) -> int | None:

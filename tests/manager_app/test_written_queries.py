@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from manager_app.models import Topic
-from manager_app.written_queries import WrittenGet, WrittenQuery
+from manager_app.written_queries import WrittenGet, WrittenQuery, WrittenUpdate
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -90,3 +91,29 @@ def test_the_query_of_a_model_is_made_once_and_has_no_parameters_of_its_own() ->
     assert len(queries) == 4
     with pytest.raises(AssertionError, match="not the values alone"):
         WrittenGet(lambda name: Topic.objects.filter(name=name, pk=7)).get("a")
+
+
+def test_an_update_changes_the_rows_of_the_values_and_counts_them() -> None:
+    make_topics()
+    made = []
+
+    def raised(by: int, least: int) -> tuple[QuerySet[Topic], dict[str, object]]:
+        made.append(by)
+        found = Topic.objects.filter(replication_factor__gte=least)
+        return found, {"replication_factor": F("replication_factor") + by}
+
+    update = WrittenUpdate(Topic, raised)
+    assert [update.count(1, 4), update.count(2, 3), update.count(1, 99)] == [1, 3, 0]
+    factors = Topic.objects.order_by("name").values_list("replication_factor", flat=True)
+    assert list(factors) == [1, 5, 5, 8]
+    assert made == [1]
+
+
+def test_an_update_with_parameters_of_its_own_is_refused() -> None:
+    make_topics()
+    update = WrittenUpdate(
+        Topic, lambda name: (Topic.objects.filter(name=name), {"retention_ms": 7})
+    )
+    with pytest.raises(AssertionError, match="not the values alone"):
+        update.count("a")
+    assert not Topic.objects.filter(retention_ms=7).exists()
