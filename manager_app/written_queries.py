@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from django.db.models import QuerySet
+    from django.db.models.sql.compiler import SQLCompiler
 
 _M = TypeVar("_M", bound=Model)
 
@@ -39,9 +40,8 @@ class WrittenQuery:
         So a boolean is 0 or 1 on SQLite.
         """
         if not self._sql:
-            sql, parameters = self._make(*values).query.sql_with_params()
-            assert tuple(parameters) == values, f"{parameters} are not the values alone"
-            self._sql = sql
+            query = self._make(*values).query
+            self._sql = _written(query.get_compiler(connection=connection), values)
         with connection.cursor() as cursor:
             cursor.execute(self._sql, values)
             return list(cursor.fetchall())
@@ -82,11 +82,11 @@ class WrittenGet(Generic[_M]):
     def _write(self, values: tuple[int | str, ...]) -> None:
         rows = self._make(*values)
         compiler = rows.query.get_compiler(connection=connection)
-        sql, parameters = compiler.as_sql()
-        assert tuple(parameters) == values, f"{parameters} are not the values alone"
+        sql = _written(compiler, values)
+        columns = [column for column, _, _ in compiler.select]
         self._model = rows.model
-        self._names = [column.target.attname for column, _, _ in compiler.select]
-        self._converters = compiler.get_converters([column for column, _, _ in compiler.select])
+        self._names = [column.target.attname for column in columns]
+        self._converters = compiler.get_converters(columns)
         self._sql = sql
 
 
@@ -120,9 +120,14 @@ class WrittenUpdate:
             rows, changes = self._make(*values)
             query: Any = rows.query.chain(UpdateQuery)  # Django says that it stays what it is
             query.add_update_values(changes)
-            sql, parameters = query.get_compiler(connection=own).as_sql()
-            assert tuple(parameters) == values, f"{parameters} are not the values alone"
-            self._sql = sql
+            self._sql = _written(query.get_compiler(connection=own), values)
         with own.cursor() as cursor:
             cursor.execute(self._sql, values)
             return int(cursor.rowcount)
+
+
+def _written(compiler: SQLCompiler, values: tuple[int | str, ...]) -> str:
+    """Return the SQL of a statement whose parameters are these values alone."""
+    sql, parameters = compiler.as_sql()
+    assert tuple(parameters) == values, f"{parameters} are not the values alone"
+    return sql
