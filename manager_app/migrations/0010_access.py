@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import django.core.validators
@@ -47,16 +48,20 @@ def make_groups(apps: Apps, _: BaseDatabaseSchemaEditor | None = None) -> None:
     """Make the groups; one of the same name that is there gets what it lacks."""
     permissions = apps.get_model("auth", "Permission")._default_manager
     content_types = apps.get_model("contenttypes", "ContentType")._default_manager
+
+    @cache
+    def permission(app: str, model: str, codename: str) -> Any:
+        content_type, _created = content_types.get_or_create(app_label=app, model=model)
+        found, _created = permissions.get_or_create(
+            content_type=content_type,
+            codename=codename,
+            defaults={"name": f"Can {codename.replace('_', ' ')}"},
+        )
+        return found
+
     for name, wanted in PERMISSIONS.items():
         group, _created = apps.get_model("auth", "Group")._default_manager.get_or_create(name=name)
-        for app, model, codename in wanted:
-            content_type, _created = content_types.get_or_create(app_label=app, model=model)
-            permission, _created = permissions.get_or_create(
-                content_type=content_type,
-                codename=codename,
-                defaults={"name": f"Can {codename.replace('_', ' ')}"},
-            )
-            group.permissions.add(permission)
+        group.permissions.add(*(permission(*one) for one in wanted))
 
 
 class Migration(migrations.Migration):

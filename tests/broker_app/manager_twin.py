@@ -15,6 +15,7 @@ from http_base.cluster import (
     DeletedPartition,
     ReplicaOrder,
 )
+from tests.doubles.routes import through
 
 CLUSTER_ID = "c" * 32
 
@@ -36,10 +37,13 @@ class ManagerTwin:
         self.takes = False
         """Whether a report may follow the one before; not in managers before this was known."""
         self.cluster_id = CLUSTER_ID
-        app = web.Application(middlewares=[self._edge])
-        app.router.add_post("/brokers/heartbeat", self._heartbeat)
-        app.router.add_get("/topics/{topic}", self._topic)
-        app.router.add_post("/topics", self._create)
+        routes = [
+            web.post("/brokers/heartbeat", self._heartbeat),
+            web.get("/topics/{topic}", self._topic),
+            web.post("/topics", self._create),
+        ]
+        app = web.Application()
+        app.add_routes(through(self._edge, routes))
         self.topics: dict[str, Any] = {}
         """Partitions by name."""
         self.created: list[dict[str, Any]] = []
@@ -56,8 +60,7 @@ class ManagerTwin:
     def address(self) -> str:
         return str(self._server.make_url("")).rstrip("/")
 
-    @web.middleware
-    async def _edge(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _edge(self, handler: Any, request: web.Request) -> web.StreamResponse:
         if self.raw is not None:
             return web.Response(body=self.raw, content_type="application/json")
         answer: web.StreamResponse = await handler(request)

@@ -46,6 +46,7 @@ from myqueue.contract.inputs import (
     records_of,
 )
 from myqueue.contract.records import decode_records
+from tests.doubles.routes import through
 from tests.manager_app.group_twin import GroupTwin
 from tests.manager_app.loss_twin import LossPart
 from tests.manager_app.membership_twin import FIELDS, MembershipPart
@@ -155,25 +156,24 @@ class BrokerTwin:
         return self._server is not None
 
     async def start(self) -> None:
-        app = web.Application(middlewares=[self._edge], client_max_size=16 << 20)
-        app.add_routes(
-            [
-                web.post("/partitions", self._partitions_post),
-                web.get("/partitions", self._partitions_get),
-                web.delete("/partitions/{group_id}", self._partition_delete),
-                web.post("/partitions/{group_id}/leader", self._leader_post),
-                *self.membership.routes(),
-                *self.losses.routes(),
-                *self.offsets.routes(),
-                *self.passing.routes(),
-                web.post("/cursors/open", self._cursor_open),
-                web.post("/clients/forget", self._client_forget),
-                web.post("/producer/produce", self._produce),
-                web.post("/consumer/consume", self._consume),
-                web.get("/size", self._size),
-                web.get("/standing", self._standing_get),
-            ]
-        )
+        routes = [
+            web.post("/partitions", self._partitions_post),
+            web.get("/partitions", self._partitions_get),
+            web.delete("/partitions/{group_id}", self._partition_delete),
+            web.post("/partitions/{group_id}/leader", self._leader_post),
+            *self.membership.routes(),
+            *self.losses.routes(),
+            *self.offsets.routes(),
+            *self.passing.routes(),
+            web.post("/cursors/open", self._cursor_open),
+            web.post("/clients/forget", self._client_forget),
+            web.post("/producer/produce", self._produce),
+            web.post("/consumer/consume", self._consume),
+            web.get("/size", self._size),
+            web.get("/standing", self._standing_get),
+        ]
+        app = web.Application(client_max_size=16 << 20)
+        app.add_routes(through(self._edge, routes))
         self._server = TestServer(app, host="127.0.0.1", port=self._port or None)
         await self._server.start_server(shutdown_timeout=0.1, access_log=None)
         self._port = self._server.port
@@ -251,8 +251,7 @@ class BrokerTwin:
             self.cluster.elect(group, self.broker_id)
             self.cluster.report_soon(self, group)
 
-    @web.middleware
-    async def _edge(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _edge(self, handler: Any, request: web.Request) -> web.StreamResponse:
         """Authenticate, break connections on purpose, and answer in MessagePack."""
         path = request.path
         try:

@@ -148,6 +148,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         finally:
             asyncio._set_running_loop(None)
             self.close()
+            self._tasks.clear()
 
     def _make_task(
         self,

@@ -126,7 +126,7 @@ CHANGE_MISTAKES = (
     _changing(goes_back_to_earlier_placements, "OneChangeAtATime", seeds=(13, 14)),
     _changing(keeps_overwritten_memberships, "MembershipInForce", seeds=(85, 109)),
     _changing(lets_everybody_vote, "CommittedMemberships", seeds=(3, 13)),
-    _changing(takes_stale_snapshots, "Installations", seeds=(82, 184)),
+    _changing(takes_stale_snapshots, "Installations", seeds=(117, 284, 372)),
     _changing(acknowledges_while_installing, "Installations", seeds=(3, 7)),
     _changing(installs_without_the_membership, "MembershipInForce"),
 )

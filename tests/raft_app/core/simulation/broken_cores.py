@@ -312,7 +312,7 @@ MISTAKES = (
     Mistake(
         tells_everybody_its_commit_index,
         ("CommittedEntries", "TruthfulAcknowledgements"),
-        seeds=(24, 17),
+        seeds=(10, 22),
     ),
     Mistake(
         takes_replaced_entries_for_durable,
@@ -326,5 +326,5 @@ MISTAKES = (
     Mistake(sleeps_on_the_dead, ("SleepsOnTheLiving", "Liveness"), _OUTAGES, naps=True),
     Mistake(sleeps_while_proposed_to, ("SleepsComplete",), naps=True),
     Mistake(sleeps_with_anything_under_way, ("SleepsComplete",), naps=True, seeds=(6, 36)),
-    Mistake(sleeps_without_a_quorum, ("CutOff",), _OUTAGES, naps=True, seeds=(12, 14)),
+    Mistake(sleeps_without_a_quorum, ("CutOff",), _OUTAGES, naps=True, seeds=(8, 20)),
 )
