@@ -12,9 +12,9 @@ from benchmarks.cluster import ClusterFailed
 from benchmarks.comparison import markdown
 from benchmarks.harness import Options, WorkloadFailed, measure_side_by_side, measure_workload
 from benchmarks.peers.catalogue import (
+    FLOORS,
     OURS,
     PEERS,
-    PYTHON_FLOOR,
     PeerMissing,
     UnknownPeer,
     make_system,
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UnknownWorkload, UnknownPeer, PeerMissing) as error:
         print(error, file=sys.stderr)
         return 2
-    measured = _Measured(options, [*peers, make_system(PYTHON_FLOOR)] if peers else [])
+    floors = map(make_system, FLOORS[:1] if plots else FLOORS)
+    measured = _Measured(options, [*peers, *floors] if peers else [])
     if plots:
         return _plot(measured, chosen.output)
     measured.measure(names)

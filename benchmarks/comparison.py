@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.floor import FloorKind
 from benchmarks.measurement import Figure, Summary, summarize
-from benchmarks.peers.catalogue import PYTHON_FLOOR, make_system
+from benchmarks.peers.catalogue import FLOORS, make_system
 from benchmarks.registry import make_workload
 from benchmarks.report import number
 from benchmarks.results import read_commit, read_machine
@@ -130,8 +130,8 @@ def _aim(other: Outcome, figure: Figure, ratio: Summary | None) -> str:
     aim = _AIMS.get((other.workload, figure))
     if aim is None or ratio is None:
         return ""
-    least = aim.than_floor if other.system == PYTHON_FLOOR else aim.than_peers
-    if not least or other.system not in {*_REPLICATING, PYTHON_FLOOR}:
+    least = aim.than_floor if other.system in FLOORS else aim.than_peers
+    if not least or other.system not in {*_REPLICATING, *FLOORS}:
         return ""
     return f">= {least:g}: {'met' if ratio.median >= least else 'missed'}"
 

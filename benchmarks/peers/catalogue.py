@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.nats import Nats
-from benchmarks.peers.python_floor import PythonFloor
+from benchmarks.peers.python_floor import PythonFloor, PythonFloorGrowing
 from benchmarks.peers.queuesite import Queuesite
 from benchmarks.peers.rabbitmq import RabbitMQ
 from benchmarks.peers.redis import Redis
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from benchmarks.peers.system import System
 
 OURS = Queuesite.name
-PYTHON_FLOOR = PythonFloor.name
+FLOORS = (PythonFloor.name, PythonFloorGrowing.name)
+"""What Python itself allows."""
 _SYSTEMS: dict[str, type[System]] = {
-    one.name: one for one in (Queuesite, Nats, RabbitMQ, Redis, PythonFloor)
+    one.name: one for one in (Queuesite, Nats, RabbitMQ, Redis, PythonFloor, PythonFloorGrowing)
 }
-PEERS = tuple(name for name in _SYSTEMS if name not in {OURS, PYTHON_FLOOR})
+PEERS = tuple(name for name in _SYSTEMS if name not in {OURS, *FLOORS})
 
 
 class UnknownPeer(ValueError):

@@ -38,6 +38,8 @@ class PythonFloor:
     name = "python_floor"
     summary = "three bare Python processes, SQLite on each, answered when two of three have it"
     families = frozenset({"sync", "produce_batch"})
+    options: tuple[str, ...] = ()
+    """Of its servers."""
 
     def missing(self) -> str:
         """Say nothing: it is here."""
@@ -48,7 +50,7 @@ class PythonFloor:
         """Start three servers."""
         ports = free_ports(SERVERS)
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "benchmarks.peers.python_floor_server"]
+        command = [sys.executable, "-m", "benchmarks.peers.python_floor_server", *self.options]
         with Processes(directory) as processes:
             for number, port in enumerate(ports):
                 followers = [str(one) for one in ports[1:]] if number == 0 else []
@@ -66,6 +68,18 @@ class PythonFloor:
     def session(self, where: Address) -> PythonFloorSession:
         """Connect to the leader."""
         return PythonFloorSession(where)
+
+
+class PythonFloorGrowing(PythonFloor):
+    """The same with WALs that only grow, as in the program by which the aims were set.
+
+    A commit takes longer then, where the file system has to write down that a file got longer.
+    """
+
+    name = "python_floor_growing"
+    summary = "the same with WALs that are never written back"
+    families = frozenset({"sync"})
+    options = ("--wal-grows",)
 
 
 class PythonFloorSession(TaskSession):

@@ -1,19 +1,20 @@
 """A server of the Python floor: a leader with two followers, or a follower.
 
-    python -m benchmarks.peers.python_floor_server PORT DATABASE [FOLLOWER_PORT ...]
+    python -m benchmarks.peers.python_floor_server [--wal-grows] PORT DATABASE [FOLLOWER_PORT ...]
 
 Every server commits every entry to SQLite in a thread of its own, all that wait in one
 transaction. The leader answers when two of the three have it. A batch is one entry, which only who
 sends and who reads look into. There are no elections, no terms, no topics and no deduplication:
-what the product needs beyond this is the product's own cost.
+what the product needs beyond this is the product's own cost. With `--wal-grows` the WAL is never
+written back: each commit makes its file longer, which the file system writes down, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sqlite3
 import struct
-import sys
 import threading
 import zlib
 from collections import deque
@@ -97,10 +98,16 @@ class Frames(asyncio.Protocol):
 class Storage:
     """Entries in SQLite, written by one thread."""
 
-    def __init__(self, path: str) -> None:
-        """Open a new file."""
+    def __init__(self, path: str, *, wal_grows: bool = False) -> None:
+        """Open a new file.
+
+        Args:
+            path: of the file.
+            wal_grows: its WAL is never written back.
+        """
         self._loop = asyncio.get_running_loop()
         self._path = path
+        self._wal_grows = wal_grows
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, value BLOB)")
@@ -136,6 +143,8 @@ class Storage:
     def _write(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None)
         connection.execute("PRAGMA synchronous=FULL")
+        if self._wal_grows:
+            connection.execute("PRAGMA wal_autocheckpoint=0")
         while True:
             self._wake.acquire()
             jobs = [self._waiting.popleft()]
@@ -226,9 +235,9 @@ async def connect(
             return frames
 
 
-async def serve(port: int, path: str, follower_ports: list[int]) -> None:
+async def serve(port: int, path: str, follower_ports: list[int], *, wal_grows: bool) -> None:
     """Serve for ever: as the leader of followers, or as a follower when there are none."""
-    storage = Storage(path)
+    storage = Storage(path, wal_grows=wal_grows)
     handle = Follower(storage).handle
     if follower_ports:
         leader = Leader(storage)
@@ -247,4 +256,9 @@ def _call_all(calls: list[Callable[[], None]]) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), sys.argv[2], [int(port) for port in sys.argv[3:]]))
+    words = argparse.ArgumentParser()
+    words.add_argument("--wal-grows", action="store_true")
+    words.add_argument("port", type=int)
+    words.add_argument("path")
+    words.add_argument("follower_ports", type=int, nargs="*")
+    uvloop.run(serve(**vars(words.parse_args())))

@@ -79,10 +79,11 @@ def test_peers_are_measured_with_the_floor_of_python_and_kept(side_by_side, resu
     text = side_by_side.read_text()
     assert text in capsys.readouterr().out
     systems = [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("|")]
-    assert systems[2:7] == ["queuesite", "nats", "redis", "python_floor", "bare disk"]
-    assert systems[17:21] == ["queuesite", "nats", "redis", "bare disk"]
+    floors = ["python_floor", "python_floor_growing"]
+    assert systems[2:8] == ["queuesite", "nats", "redis", *floors, "bare disk"]
+    assert systems[20:24] == ["queuesite", "nats", "redis", "bare disk"]
     assert systems[-6:] == ["queuesite", "bare disk"] * 3
-    assert len(results.read_text().splitlines()) == 4 + 3 + 1
+    assert len(results.read_text().splitlines()) == 5 + 3 + 1
 
 
 def test_with_peers_the_standard_is_what_they_can_do(side_by_side, capsys):

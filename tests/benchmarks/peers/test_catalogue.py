@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.peers import nats, rabbitmq, redis
 from benchmarks.peers.catalogue import (
+    FLOORS,
     OURS,
     PEERS,
-    PYTHON_FLOOR,
     PeerMissing,
     UnknownPeer,
     make_system,
@@ -15,7 +15,7 @@ from benchmarks.peers.catalogue import (
 from benchmarks.peers.system import SHARED_FAMILIES
 
 
-@pytest.mark.parametrize("name", [OURS, *PEERS, PYTHON_FLOOR])
+@pytest.mark.parametrize("name", [OURS, *PEERS, *FLOORS])
 def test_a_name_leads_to_the_system_that_has_it(name):
     system = make_system(name)
     assert system.name == name
@@ -23,12 +23,12 @@ def test_a_name_leads_to_the_system_that_has_it(name):
     assert system.families <= SHARED_FAMILIES
 
 
-@pytest.mark.parametrize("name", [OURS, PYTHON_FLOOR])
+@pytest.mark.parametrize("name", [OURS, *FLOORS])
 def test_what_belongs_to_the_project_is_never_missing(name):
     assert make_system(name).missing() == ""
 
 
-@pytest.mark.parametrize("name", ["kafka", OURS, PYTHON_FLOOR])
+@pytest.mark.parametrize("name", ["kafka", OURS, *FLOORS])
 def test_who_is_no_peer_is_told(name):
     with pytest.raises(UnknownPeer, match=f"there is no peer '{name}'; there are nats, rabbitmq"):
         peers_of(name)
