@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from benchmarks.acknowledged import Acknowledged, CheckFailed
-from benchmarks.peers.catalogue import PEERS, PYTHON_FLOOR, make_system
+from benchmarks.peers.catalogue import FLOORS, PEERS, make_system
 from benchmarks.peers.session import Reading
 from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
@@ -36,7 +36,7 @@ WORKLOADS = {
     "idle": (lambda: Idle(3),),
 }
 """By family; those that a running system goes on after."""
-SYSTEMS = [make_system(name) for name in (*PEERS, PYTHON_FLOOR)]
+SYSTEMS = [make_system(name) for name in (*PEERS, *FLOORS)]
 
 
 def name_of(value: object) -> str | None:
