@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UnknownWorkload, UnknownPeer, PeerMissing) as error:
         print(error, file=sys.stderr)
         return 2
-    floors = map(make_system, FLOORS[:1] if plots else FLOORS)
-    measured = _Measured(options, [*peers, *floors] if peers else [])
+    floors = FLOORS[:1] if plots else FLOORS  # a drawing has the harder one alone
+    measured = _Measured(options, [*peers, *map(make_system, floors)] if peers else [])
     if plots:
         return _plot(measured, chosen.output)
     measured.measure(names)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OURS = Queuesite.name
 FLOORS = (PythonFloor.name, PythonFloorGrowing.name)
-"""What Python itself allows."""
+"""What Python itself allows, the harder measure first."""
 _SYSTEMS: dict[str, type[System]] = {
     one.name: one for one in (Queuesite, Nats, RabbitMQ, Redis, PythonFloor, PythonFloorGrowing)
 }

@@ -52,11 +52,7 @@ WAIT_SECONDS = 20
 
 
 def _run(loop_factory: Callable[[], asyncio.AbstractEventLoop], scenario: Coroutine) -> None:
-    """Run a scenario that must not leave a task behind, nor anything for the collector.
-
-    What earlier tests left is not searched: that would take longer than most scenarios.
-    """
-    gc.freeze()
+    """Run a scenario that must not leave a task behind, nor anything for the collector."""
 
     async def checked() -> None:
         async with asyncio.timeout(60):
