@@ -200,7 +200,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     log_keep_bytes: Positive = 64 * _MIB
     """Log that a leader keeps for followers that lag; one further back gets a snapshot."""
     snapshot_bytes_per_second: Positive = 64 * _MIB
-    """Of all snapshots that a broker sends. Less leaves more to produce and consume."""
+    """Of all snapshots that a broker sends, and as many again of the entries with which new
+    replicas catch up. Less leaves more to produce and consume; less than a partition gains in a
+    second means that a replica of it never arrives."""
     retention_interval_s: Positive = 30
     """Seconds between two looks for messages that are too old or too many."""
     scrub_interval_s: Positive = 3_600

@@ -48,9 +48,10 @@ class EngineConfig:
     log_keep_bytes: int = 64 << 20
     """Entries that a leader keeps for followers that lag more; one further back gets a snapshot."""
     snapshot_bytes_per_second: int = 64 << 20
-    """Of all snapshots that this broker sends. Less leaves more to produce and consume.
+    """Of all snapshots that this broker sends, and of all older entries that it sends to learners.
+    Less leaves more to produce and consume.
 
-    Exceeded where one row would take longer than half of `snapshot_timeout_ms`.
+    Snapshots exceed it where one row would take longer than half of `snapshot_timeout_ms`.
     """
     snapshot_part_bytes: int = 1 << 20
     """Rows or state of one part, unless one row has more."""

@@ -23,7 +23,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from http_base.tasks import observe
-from raft_app.engine.snapshots import Throttle
+from raft_app.engine.throttle import Throttle
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.storage.protocol import CorruptEntry
 

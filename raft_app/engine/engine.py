@@ -38,6 +38,7 @@ from raft_app.engine.guard import Guard, PeerSigns, silence_ticks
 from raft_app.engine.local_replicas import LocalReplicas
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.membership import ReplicaChanges
+from raft_app.engine.older_entries import OlderEntries
 from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
@@ -319,10 +320,13 @@ class Engine:
         self.engine_loop = EngineLoop(
             replicas=self.replicas,
             transport=self._transport,
-            storage=self._storage,
             stream=self.stream,
             tails=self._tails,
-            readers=self._workers.readers,
+            older=OlderEntries(
+                self._storage,
+                self._workers.readers,
+                bytes_per_second=self.config.snapshot_bytes_per_second,
+            ),
             on_failure=self.fail,
             windows=self.windows,
         )

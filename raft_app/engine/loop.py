@@ -18,13 +18,12 @@ from raft_app.storage.protocol import CorruptEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Executor
 
     from raft_app.core.types import EntriesWanted, Entry, Rpc, Write
     from raft_app.engine.cache import TailCache
     from raft_app.engine.local_replicas import LocalReplicas
+    from raft_app.engine.older_entries import OlderEntries
     from raft_app.engine.replica import Replica
-    from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
     from raft_app.transport.protocol import RaftTransport
 
@@ -52,10 +51,9 @@ class EngineLoop:
         *,
         replicas: LocalReplicas,
         transport: RaftTransport,
-        storage: Storage,
         stream: StorageStream,
         tails: TailCache,
-        readers: Executor,
+        older: OlderEntries,
         on_failure: Callable[[BaseException], None],
         windows: PeerWindows | None = None,
     ) -> None:
@@ -64,10 +62,9 @@ class EngineLoop:
         Args:
             replicas: the engine's; their watchers are told what happens.
             transport: RPCs go there.
-            storage: older entries are read from it, in `readers`.
             stream: writes go there.
             tails: applied batches go there.
-            readers: threads for reading.
+            older: entries come from there that nodes no longer have.
             on_failure: told when a turn breaks off, or when reading fails for a reason other than
                 a bad row.
             windows: say whose turn it is to send to a peer that has enough; not bounded when None.
@@ -85,10 +82,9 @@ class EngineLoop:
         self._drained = replicas.watchers[Event.DRAINED]
         self._applied = replicas.watchers[Event.APPLIED]
         self._transport = transport
-        self._storage = storage
         self._stream = stream
         self._tails = tails
-        self._readers = readers
+        self._older = older
         self._on_failure = on_failure
         self.awake: dict[int, Replica] = {}
         """By group id: the replicas for which time passes; nobody ticks the others."""
@@ -222,7 +218,8 @@ class EngineLoop:
         for group_id, replica in effects.applied.items():
             self._tails.cut(group_id, replica.state_machine.log_start_offset)
         for replica, wanted in effects.wanted:
-            self._read_entries(replica, wanted)
+            reading = self._older.read(replica, wanted)
+            reading.add_done_callback(partial(self._entries_read, replica, wanted))
         for replica, peer in effects.snapshots:
             self.on_snapshot_wanted(replica, peer)
         if effects.applied or effects.leadership:
@@ -310,18 +307,6 @@ class EngineLoop:
                 self._dirty[replica.group_id] = replica
         if self._dirty or self._committed:
             self.run(is_scheduled=False)
-
-    def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:
-        """Read older entries for a node that needs them."""
-        reading = self._loop.run_in_executor(
-            self._readers,
-            self._storage.read_entries,
-            replica.group_id,
-            wanted.first_index,
-            wanted.last_index,
-            wanted.max_bytes,
-        )
-        reading.add_done_callback(partial(self._entries_read, replica, wanted))
 
     def _entries_read(
         self, replica: Replica, wanted: EntriesWanted, reading: asyncio.Future[list[Entry]]

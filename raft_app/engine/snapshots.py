@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import HardState, SnapshotMeta
 from raft_app.engine.replica import Pin
+from raft_app.engine.throttle import Throttle
 from raft_app.failpoints import reach
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CorruptEntry, FinishInstall, InstallRows
@@ -40,29 +40,6 @@ if TYPE_CHECKING:
     from raft_app.engine.replica_table import ReplicaTable
     from raft_app.transport.protocol import RaftTransport
     from raft_app.transport.snapshot_stream import SnapshotPart, SnapshotStream
-
-
-class Throttle:
-    """One rate for all who share it; lives in one event loop."""
-
-    def __init__(self, bytes_per_second: int, *, seconds_max: float = math.inf) -> None:
-        """Allow `bytes_per_second`, evenly.
-
-        Args:
-            bytes_per_second: the rate.
-            seconds_max: no take counts for longer, even if that means more than the rate.
-        """
-        self._bytes_per_second = bytes_per_second
-        self._seconds_max = seconds_max
-        self._free_at = 0.0
-
-    async def take(self, size_bytes: int) -> None:
-        """Return when these bytes may be moved."""
-        now = asyncio.get_running_loop().time()
-        start = max(now, self._free_at)
-        self._free_at = start + min(size_bytes / self._bytes_per_second, self._seconds_max)
-        if start > now:
-            await asyncio.sleep(start - now)
 
 
 logger = logging.getLogger(__name__)

@@ -50,10 +50,9 @@ def make(replicas, failures):
     return EngineLoop(
         replicas=replicas,
         transport=None,
-        storage=None,
         stream=Silent(),
         tails=None,
-        readers=None,
+        older=None,
         on_failure=failures.append,
     )
 
@@ -150,10 +149,9 @@ class FollowerLoop:
         self.loop = EngineLoop(
             replicas=LocalReplicas([self.replica]),
             transport=self,
-            storage=None,
             stream=self.stream,
             tails=TailCache(replica_bytes=1_000, total_bytes=1_000, share=memory.tails),
-            readers=None,
+            older=None,
             on_failure=pytest.fail,
         )
 

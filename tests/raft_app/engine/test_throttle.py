@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from raft_app.engine.snapshots import Throttle
+from raft_app.engine.throttle import Throttle
 
 pytestmark = pytest.mark.asyncio
 
