@@ -214,43 +214,83 @@ def test_only_a_manager_uses_a_message_broker_and_a_worker(role, url):
 
 def test_the_scheduler_overrides_what_costs_in_every_tick_and_nothing_else():
     own = {name for name in vars(TickScheduler) if not name.startswith("_")}
-    assert own == {"apply_async", "calls_tasks", "tick"}
+    assert own == {"calls_tasks", "tick"}
     assert issubclass(TickScheduler, Scheduler)
 
 
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
-    """Return what the scheduler's clock shows, in a list of one."""
+    """Return what the scheduler's clock shows, in a list of one; sleeping moves it on."""
     shown = [1_000.0]
+
+    def sleep(seconds: float) -> None:
+        shown[0] += seconds
+
     monkeypatch.setattr(queuesite.celery, "monotonic", lambda: shown[0])
+    monkeypatch.setattr(queuesite.celery, "sleep", sleep)
     return shown
 
 
 def test_each_task_is_done_after_its_interval_and_none_catches_up(clock):
     done: list[tuple[float, str]] = []
-    seconds = {"often": 0.05, "rare": 0.2}
+    seconds = {"often": 0.09, "rare": 0.2}
     schedule = {name: {"task": name, "schedule": interval} for name, interval in seconds.items()}
     app = make_app(BROKER, CONFIG, schedule)
 
     @app.task(name="often", shared=False, lazy=False)
     def often():
-        done.append((clock[0], "often"))
+        done.append((round(clock[0], 3), "often"))
 
     @app.task(name="rare", shared=False, lazy=False)
     def rare():
-        done.append((clock[0], "rare"))
+        done.append((round(clock[0], 3), "rare"))
 
     scheduler = TickScheduler(app)
     assert scheduler.tick() == pytest.approx(0.05)
-    assert done == []
-    clock[0] = 1_000.17  # late by more than two intervals
-    assert scheduler.tick() == 0
-    assert scheduler.tick() == pytest.approx(0.03)  # until the rare one is due
-    clock[0] = 1_000.23
-    for _ in range(2):
-        assert scheduler.tick() == 0
+    assert done == [(1_000.09, "often"), (1_000.18, "often"), (1_000.2, "rare")]
+    done.clear()
+    clock[0] = 1_000.5  # late by more than two intervals
     assert scheduler.tick() == pytest.approx(0.05)
-    assert done == [(1_000.17, "often"), (1_000.23, "rare"), (1_000.23, "often")]
+    assert done == [
+        (1_000.5, "often"),
+        (1_000.5, "rare"),
+        (1_000.59, "often"),
+        (1_000.68, "often"),
+        (1_000.7, "rare"),
+    ]
+
+
+def test_a_task_that_takes_longer_than_its_interval_lets_beat_be_stopped(clock):
+    done: list[float] = []
+    app = make_app(BROKER, CONFIG, {"slow": {"task": "slow", "schedule": 0.1}})
+
+    @app.task(name="slow", shared=False, lazy=False)
+    def slow():
+        done.append(clock[0])
+        clock[0] += 1
+
+    scheduler = TickScheduler(app)
+    assert scheduler.tick() == 0
+    assert scheduler.tick() == 0
+    assert done == [pytest.approx(1_000.1), pytest.approx(1_001.1)]
+
+
+def test_a_task_that_fails_is_told_and_done_again(clock, caplog):
+    app = make_app(BROKER, CONFIG, {"bad": {"task": "bad", "schedule": 0.2}})
+    done: list[float] = []
+
+    @app.task(name="bad", shared=False, lazy=False)
+    def bad():
+        done.append(clock[0])
+        raise ValueError("on purpose")
+
+    scheduler = TickScheduler(app)
+    scheduler.tick()
+    clock[0] += 1
+    scheduler.tick()
+    assert len(done) > 1
+    assert "bad failed" in caplog.text
+    assert "on purpose" in caplog.text
 
 
 def test_beat_sleeps_no_longer_than_it_may(clock):
