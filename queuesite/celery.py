@@ -96,7 +96,8 @@ class _Scheduled(NamedTuple):
 
     name: str
     interval_s: float
-    do: Callable[[], object]
+    do: Callable[[], int | None]
+    """Returns how many intervals may pass until the next time; None: one."""
 
 
 class TickScheduler(Scheduler):
@@ -123,7 +124,7 @@ class TickScheduler(Scheduler):
         heapify(due)
         return due
 
-    def _doing(self, entry: Any) -> Callable[[], object]:
+    def _doing(self, entry: Any) -> Callable[[], int | None]:
         """Return what sends a task, or calls one that runs here.
 
         `Task.apply` would trace it for ten times what it takes. Nothing asks the task for its
@@ -134,9 +135,10 @@ class TickScheduler(Scheduler):
         return partial(self.app.tasks[entry.task].run, *entry.args, **entry.kwargs)
 
     def tick(self) -> float:  # type: ignore[override]  # nobody names its heap's functions
-        """Do what is due in `BEAT_INTERVAL_MAX_S` from now; return the seconds that are left of it.
+        """Do what is due in `BEAT_INTERVAL_MAX_S` from now; return how long to sleep after that.
 
-        The next time of a task is one interval after this one, however late this one is.
+        The next time of a task is one interval after this one, however late this one is; more, if
+        that many is what the task returns.
         """
         due = self._due
         now_s = monotonic()
@@ -146,13 +148,15 @@ class TickScheduler(Scheduler):
             if due_s > now_s:
                 sleep(due_s - now_s)
                 now_s = monotonic()
-            heapreplace(due, (now_s + task.interval_s, number, task))
+            intervals = None
             try:
-                task.do()
+                intervals = task.do()
             except Exception:
                 logger.exception("%s failed", task.name)
+            heapreplace(due, (now_s + (intervals or 1) * task.interval_s, number, task))
             now_s = monotonic()
-        return max(0.0, until_s - now_s)
+        left_s = due[0][0] - now_s if due else BEAT_INTERVAL_MAX_S
+        return min(max(0.0, left_s), BEAT_INTERVAL_MAX_S)
 
 
 def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None = None) -> Celery:

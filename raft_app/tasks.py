@@ -8,11 +8,10 @@ from raft_app import registry
 
 
 @shared_task(ignore_result=True)
-def raft_tick() -> None:
-    """Let one tick of Raft time pass."""
+def raft_tick() -> int:
+    """Let Raft time pass; return how many intervals may pass until the next call."""
     engine = registry.current()
-    if engine is not None:
-        engine.post_tick()
+    return 1 if engine is None else engine.post_due_ticks()
 
 
 @shared_task(ignore_result=True)

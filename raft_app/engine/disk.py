@@ -93,11 +93,11 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
 
-    def ticked(self) -> None:
-        """Note a tick."""
+    def ticked(self, count: int = 1) -> None:
+        """Note ticks that came at once."""
         self._has_ticked = True
         self.intervals_without_tick = 0
-        self.tick_intervals.ticked()
+        self.tick_intervals.ticked(count)
 
     def watch_disk(
         self, executor: Executor, free_bytes: Callable[[], int], reserve_bytes: int

@@ -259,6 +259,8 @@ class Engine:
         self._randomizer = randomizer
         self._wall_ms = wall_ms
         self._tick_waits = False
+        self._ticks_due = 1
+        """With the next call of `post_due_ticks`."""
         self._workers = workers or StorageThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
             replica_bytes=config.tail_bytes_per_group,
@@ -458,29 +460,42 @@ class Engine:
 
     # --- time -------------------------------------------------------------------------------
 
-    def post_tick(self) -> None:
-        """Let one tick pass; called by the scheduler from its own thread.
+    def post_due_ticks(self) -> int:
+        """Let the intervals pass since the call before; called by the scheduler in its own thread.
 
-        One that still waits for a loop that was held up counts for both: ticks never come at once.
+        Returns:
+            How many intervals may pass until the next call: one, but while no replica is awake as
+            many as lie between two signs of life, which alone need the time then.
+        """
+        self.post_tick(self._ticks_due)
+        self._ticks_due = 1 if self.engine_loop.awake else self.config.raft.heartbeat_ticks
+        return self._ticks_due
+
+    def post_tick(self, count: int = 1) -> None:
+        """Let some ticks pass; may be called from any thread.
+
+        One that still waits for a loop that was held up counts for both: for nodes, ticks never
+        come at once. So those of a node that woke since the call before are one, too.
         """
         if not self._tick_waits:
             self._tick_waits = True
-            self._loop.call_soon_threadsafe(self._tick)
+            self._loop.call_soon_threadsafe(self._tick, count)
 
-    def _tick(self) -> None:
+    def _tick(self, count: int) -> None:
         self._tick_waits = False
         if self.failure.done():
             return
-        self.watchdog.ticked()
+        self.watchdog.ticked(count)
         mark = self.engine_loop.mark
         for replica in self.engine_loop.awake.values():
             replica.node.tick()
             if replica.node.has_ready():
                 mark(replica)
-        self.guard.tick()
-        self.changes.tick()
-        self.full_disk.tick()
-        self.slow_disk.tick()
+        for _ in range(count):
+            self.guard.tick()
+            self.changes.tick()
+            self.full_disk.tick()
+            self.slow_disk.tick()
 
     def clock_ms(self) -> int:
         """Return the monotonic clock that proposals carry, in milliseconds."""

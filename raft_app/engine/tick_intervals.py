@@ -31,11 +31,12 @@ class TickIntervals:
         self._clock = clock
         self._last_s: float | None = None
 
-    def ticked(self) -> None:
-        """Count a tick; the first one comes after none."""
+    def ticked(self, count: int = 1) -> None:
+        """Count ticks that came at once, as it was meant; the first ones come after none."""
         now_s = self._clock()
         if self._last_s is not None:
-            self.times.add(now_s - self._last_s)
+            for _ in range(count):
+                self.times.add((now_s - self._last_s) / count)
         self._last_s = now_s
 
     @property

@@ -246,11 +246,11 @@ def test_each_task_is_done_after_its_interval_and_none_catches_up(clock):
         done.append((round(clock[0], 3), "rare"))
 
     scheduler = TickScheduler(app)
-    assert scheduler.tick() == pytest.approx(0.05)
+    assert scheduler.tick() == pytest.approx(0.07)
     assert done == [(1_000.09, "often"), (1_000.18, "often"), (1_000.2, "rare")]
     done.clear()
     clock[0] = 1_000.5  # late by more than two intervals
-    assert scheduler.tick() == pytest.approx(0.05)
+    assert scheduler.tick() == pytest.approx(0.07)
     assert done == [
         (1_000.5, "often"),
         (1_000.5, "rare"),
@@ -273,6 +273,19 @@ def test_a_task_that_takes_longer_than_its_interval_lets_beat_be_stopped(clock):
     assert scheduler.tick() == 0
     assert scheduler.tick() == 0
     assert done == [pytest.approx(1_000.1), pytest.approx(1_001.1)]
+
+
+def test_a_task_says_after_how_many_intervals_it_is_done_again(clock):
+    done: list[float] = []
+    app = make_app(BROKER, CONFIG, {"slower": {"task": "slower", "schedule": 0.05}})
+
+    @app.task(name="slower", shared=False, lazy=False)
+    def slower():
+        done.append(round(clock[0], 3))
+        return len(done)
+
+    assert TickScheduler(app).tick() == pytest.approx(0.15)
+    assert done == [1_000.05, 1_000.1, 1_000.2]
 
 
 def test_a_task_that_fails_is_told_and_done_again(clock, caplog):

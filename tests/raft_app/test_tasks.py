@@ -14,8 +14,9 @@ class EngineTwin:
         self.ticks = 0
         self.posted: list[object] = []
 
-    def post_tick(self) -> None:
+    def post_due_ticks(self) -> int:
         self.ticks += 1
+        return 2
 
     def post(self, callback: object) -> None:
         self.posted.append(callback)
@@ -35,7 +36,7 @@ def engine():
 
 
 def test_each_task_posts_one_thing_and_returns(engine):
-    tasks.raft_tick()
+    assert tasks.raft_tick() == 2
     assert (engine.ticks, engine.posted) == (1, [])
     tasks.checkpoint()
     tasks.scrub()
@@ -44,5 +45,6 @@ def test_each_task_posts_one_thing_and_returns(engine):
 
 def test_without_an_engine_nothing_happens():
     registry.install(None)
-    for task in (tasks.raft_tick, tasks.checkpoint, tasks.scrub):
+    assert tasks.raft_tick() == 1
+    for task in (tasks.checkpoint, tasks.scrub):
         task()

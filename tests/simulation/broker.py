@@ -168,7 +168,8 @@ class Broker:
         self.engine.on_leadership.append(partial(self._simulation.watch.leadership, self))
         self.engine.on_applied.append(partial(self._simulation.watch.advanced, self))
         process.create_task(self._start(process))
-        self._later(self._tick_seconds, self._tick, process, 1)
+        self._intervals = 1
+        self._later(self._tick_seconds, self._tick, process)
         self._later(self._simulation.plan.upkeep_interval, self._upkeep, process)
 
     async def _start(self, process: Process) -> None:
@@ -259,13 +260,19 @@ class Broker:
             if ticks > 1:
                 self._later(BURST_SECONDS, self.burst, ticks - 1)
 
-    def _tick(self, process: Process, count: int) -> None:
+    def _tick(self, process: Process) -> None:
+        """Let an interval pass; the scheduler calls after as many as it was told."""
         if process is not self.process or not process.alive:
             return
-        self._later(self._tick_seconds, self._tick, process, count + 1)
+        self._later(self._tick_seconds, self._tick, process)
         if process.runs and self.is_ready and self._loop.time() >= self.stalled_until:
-            process.soon(self.engine.post_tick)
+            self._intervals -= 1
+            if not self._intervals:
+                process.soon(self._post_due_ticks)
             self._simulation.watch.ticked(self)
+
+    def _post_due_ticks(self) -> None:
+        self._intervals = self.engine.post_due_ticks()
 
     def _upkeep(self, process: Process) -> None:
         if process is not self.process or not process.alive:

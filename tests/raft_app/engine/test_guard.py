@@ -232,6 +232,43 @@ async def test_a_replica_that_an_acknowledgement_wakes_is_ticked():
         assert cluster.engines[2].engine_loop.awake == {1: replica}
 
 
+async def test_while_everything_sleeps_the_scheduler_calls_once_for_each_sign_of_life():
+    async with sleeping() as cluster:
+        engine, signs, ticks = cluster.engines[1], [], []
+        send, tick = engine.guard._send, engine.slow_disk.tick
+        engine.guard._send = lambda broker_id, rpcs: (
+            signs.append(broker_id),
+            send(broker_id, rpcs),
+        )
+        engine.slow_disk.tick = lambda: (ticks.append(1), tick())
+        assert engine.post_due_ticks() == RAFT.heartbeat_ticks == 2
+        await asyncio.sleep(0)
+        signs.clear()
+        ticks.clear()
+        for count in (1, 2, 3):
+            assert engine.post_due_ticks() == 2
+            await asyncio.sleep(0)
+            assert signs.count(2) == signs.count(3) == count
+            assert len(ticks) == 2 * count
+
+
+async def test_a_replica_that_woke_between_two_calls_of_the_scheduler_has_one_tick_at_a_time():
+    async with sleeping() as cluster:
+        engine = cluster.engines[1]
+        replica = engine.replicas[1]
+        assert engine.post_due_ticks() == 2
+        await asyncio.sleep(0)
+        replica.node.wake()
+        engine.engine_loop.mark(replica)
+        await asyncio.sleep(0)
+        ticks, tick = [], replica.node.tick
+        replica.node.tick = lambda: (ticks.append(1), tick())
+        for count in (1, 2, 3):
+            assert engine.post_due_ticks() == 1
+            await asyncio.sleep(0)
+            assert len(ticks) == count
+
+
 # --- many groups --------------------------------------------------------------------------------
 
 GROUPS = 30

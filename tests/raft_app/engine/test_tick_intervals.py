@@ -29,5 +29,15 @@ def test_a_tick_is_late_that_comes_after_more_than_two_intervals() -> None:
     assert after(0.05, 0.0999, 0.11, 2.0).late == 2
 
 
+def test_ticks_that_come_at_once_share_the_time_since_the_last() -> None:
+    times = iter([100.0, 100.1, 100.25])
+    intervals = TickIntervals(50, clock=lambda: next(times))
+    intervals.ticked()
+    intervals.ticked(2)
+    assert intervals.times.cumulated() == [2] * (len(BOUNDS) + 1)
+    intervals.ticked()
+    assert (intervals.late, intervals.times.sum) == (1, pytest.approx(0.25))
+
+
 def test_bounds_are_in_seconds() -> None:
     assert after().times.bounds == pytest.approx((0.055, 0.0625, 0.075, 0.1, 0.2, 0.5, 1.0))
