@@ -67,3 +67,12 @@ class EngineConfig:
     """How fast stored rows are verified in the background."""
     scrub_part_bytes: int = 256 << 10
     """Rows that are verified in one go."""
+
+    @property
+    def ticks_at_rest(self) -> int:
+        """Ticks that come at once while no replica is awake.
+
+        As many as lie between two signs of life, which alone need the time then; far fewer than the
+        watchdog misses.
+        """
+        return max(1, min(self.raft.heartbeat_ticks, self.ticks_missed_max // 4))

@@ -464,11 +464,11 @@ class Engine:
         """Let the intervals pass since the call before; called by the scheduler in its own thread.
 
         Returns:
-            How many intervals may pass until the next call: one, but while no replica is awake as
-            many as lie between two signs of life, which alone need the time then.
+            How many intervals may pass until the next call: one, but `EngineConfig.ticks_at_rest`
+            while no replica is awake.
         """
         self.post_tick(self._ticks_due)
-        self._ticks_due = 1 if self.engine_loop.awake else self.config.raft.heartbeat_ticks
+        self._ticks_due = 1 if self.engine_loop.awake else self.config.ticks_at_rest
         return self._ticks_due
 
     def post_tick(self, count: int = 1) -> None:

@@ -232,6 +232,14 @@ async def test_a_replica_that_an_acknowledgement_wakes_is_ticked():
         assert cluster.engines[2].engine_loop.awake == {1: replica}
 
 
+@pytest.mark.parametrize(
+    ("heartbeat_ticks", "missed_max", "ticks"), [(1, 20, 1), (2, 20, 2), (8, 20, 5), (2, 3, 1)]
+)
+def test_ticks_at_rest_are_as_rare_as_signs_but_never_missed(heartbeat_ticks, missed_max, ticks):
+    raft = RaftConfig(heartbeat_ticks=heartbeat_ticks, election_timeout_ticks=80)
+    assert EngineConfig(raft=raft, ticks_missed_max=missed_max).ticks_at_rest == ticks
+
+
 async def test_while_everything_sleeps_the_scheduler_calls_once_for_each_sign_of_life():
     async with sleeping() as cluster:
         engine, signs, ticks = cluster.engines[1], [], []
