@@ -57,6 +57,7 @@ _AIMS = {
     ("sync_1", Figure.PER_SECOND): Aim(1, 0.5),
     ("sync_1", Figure.P50_MS): Aim(1, 0.5),
     ("sync_16", Figure.PER_SECOND): Aim(1.2, 0.5),
+    ("tasks_16", Figure.PER_SECOND): Aim(1.2, 0.5),
     ("produce_batch", Figure.PER_SECOND): Aim(15),
     ("end_to_end", Figure.P50_MS): Aim(1),
     ("end_to_end_group", Figure.P50_MS): Aim(1),

@@ -21,7 +21,7 @@ from benchmarks.workloads.produce_batch import ProduceBatch
 from benchmarks.workloads.restart import Restart
 from benchmarks.workloads.start import Start
 from benchmarks.workloads.storage_entry import StorageEntry
-from benchmarks.workloads.sync import Sync
+from benchmarks.workloads.sync import Sync, Tasks
 from benchmarks.workloads.tail import Tail
 from benchmarks.workloads.views import Views
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 STANDARD = (
     "sync_1",
     "sync_16",
+    "tasks_16",
     "http_16",
     "produce_batch",
     "consume_fetch",
@@ -64,6 +65,7 @@ STANDARD = (
 SHARED = (
     "sync_1",
     "sync_16",
+    "tasks_16",
     "produce_batch",
     "consume_fetch",
     "worker",
@@ -107,6 +109,7 @@ _SHARED: dict[str, Callable[[], Workload[Session]]] = {
 }
 _SHARED_SIZED: dict[str, Callable[[int], Workload[Session]]] = {
     "sync": Sync,
+    "tasks": Tasks,
     "produce_batch": ProduceBatch,
     "idle": Idle,
 }

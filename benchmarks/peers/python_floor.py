@@ -37,7 +37,7 @@ class PythonFloor:
 
     name = "python_floor"
     summary = "three bare Python processes, SQLite on each, answered when two of three have it"
-    families = frozenset({"sync", "produce_batch"})
+    families = frozenset({"sync", "tasks", "produce_batch"})
     options: tuple[str, ...] = ()
     """Of its servers."""
 
@@ -78,7 +78,7 @@ class PythonFloorGrowing(PythonFloor):
 
     name = "python_floor_growing"
     summary = "the same with WALs that are never written back"
-    families = frozenset({"sync"})
+    families = frozenset({"sync", "tasks"})
     options = ("--wal-grows",)
 
 

@@ -16,9 +16,9 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from benchmarks.cluster import Cluster, Shape
-from benchmarks.peers.session import Place, Reading, ThreadSession
+from benchmarks.peers.session import Place, Reading, TaskSession, ThreadSession
 from benchmarks.peers.system import SHARED_FAMILIES, Address
-from myqueue import Client, Consumer, Producer, Worker
+from myqueue import AsyncProducer, Client, Consumer, Producer, Worker
 from myqueue.transport.metadata import topic_view
 
 if TYPE_CHECKING:
@@ -206,6 +206,10 @@ class Site(ThreadSession):
         """Return a producer that sends straight to the leader; it has its own patience."""
         return _Sender(self.producer(topic), topic)
 
+    def for_tasks(self) -> TaskSite:
+        """Return clients for asyncio of the same cluster."""
+        return TaskSite(self.manager, self._state_path)
+
     def receiver(self, topic: str, reading: Reading) -> Receiver:
         """Return a consumer, or a worker with `Reading.WORKER`."""
         match reading:
@@ -334,6 +338,32 @@ class Site(ThreadSession):
         return replicas
 
 
+class TaskSite(TaskSession, Site):
+    """The same, and what is sent comes from tasks.
+
+    Args:
+        manager: address of the manager.
+        state_path: the file in which the cluster says where its processes are.
+    """
+
+    def __init__(self, manager: str, state_path: Path) -> None:
+        TaskSession.__init__(self)
+        Site.__init__(self, manager, state_path)
+
+    def for_tasks(self) -> TaskSite:
+        """Return this one."""
+        return self
+
+    def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
+        """Return a producer for asyncio, which sends straight to the leader."""
+        return self.run_one(_TaskSender.made(self, topic))
+
+    def close(self) -> None:
+        """Close idle connections, and the loop."""
+        Site.close(self)
+        TaskSession.close(self)
+
+
 class _Sender:
     """A producer; the leader gives the offsets."""
 
@@ -349,6 +379,30 @@ class _Sender:
 
     def close(self) -> None:
         self._producer.close()
+
+
+class _TaskSender:
+    """The same for asyncio, in the loop of its session."""
+
+    def __init__(self, site: TaskSite, topic: str) -> None:
+        self._site = site
+        self._topic = topic
+        self._producer = AsyncProducer(topic, site.manager)
+
+    @classmethod
+    async def made(cls, site: TaskSite, topic: str) -> _TaskSender:
+        """Return one: its producer belongs to the loop that runs."""
+        return cls(site, topic)
+
+    async def send(self, value: bytes) -> int:
+        return (await self._producer.enqueue(self._topic, value, partition=0)).offset
+
+    async def send_batch(self, values: Sequence[bytes]) -> int:
+        sent = await self._producer.produce_many(self._topic, values, partition=0)
+        return sent[0].base_offset
+
+    def close(self) -> None:
+        self._site.run_one(self._producer.close())
 
 
 class _Fetching:

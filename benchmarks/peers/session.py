@@ -11,7 +11,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 import uvloop
 
@@ -151,6 +151,10 @@ class Session(Protocol):
         """Run programs side by side to their ends and return what they returned."""
         ...
 
+    def for_tasks(self) -> Session:
+        """Return one with the client for asyncio, whose programs are tasks; this one without it."""
+        ...
+
     def mailbox(self) -> Mailbox:
         """Return a mailbox for programs that run side by side."""
         ...
@@ -182,6 +186,10 @@ class ThreadSession:
         with ThreadPoolExecutor(len(programs)) as pool:
             return [one.result() for one in [pool.submit(_drive, each) for each in programs]]
 
+    def for_tasks(self) -> Self:
+        """Return this one: there is no client for asyncio."""
+        return self
+
     def mailbox(self) -> Mailbox:
         """Return a mailbox between threads."""
         return _ThreadMailbox()
@@ -204,6 +212,10 @@ class TaskSession:
     def run_one(self, program: Program[T]) -> T:
         """Run one program to its end and return what it returned."""
         return self._runner.run(program)
+
+    def for_tasks(self) -> Self:
+        """Return this one."""
+        return self
 
     def mailbox(self) -> Mailbox:
         """Return a mailbox between tasks."""

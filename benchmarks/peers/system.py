@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SHARED_FAMILIES = frozenset(
     {
-        *("sync", "produce_batch", "consume_fetch", "worker"),
+        *("sync", "tasks", "produce_batch", "consume_fetch", "worker"),
         *("end_to_end", "end_to_end_group", "failover", "idle"),
     }
 )

@@ -41,7 +41,7 @@ class Sync:
 
     def prepare(self, session: Session) -> None:
         """Remember the system; each run has a topic of its own."""
-        self._session = session
+        self._session: Session = session
 
     def run(self, seconds: float) -> Measurement:
         """Send for some seconds."""
@@ -81,3 +81,24 @@ class Sync:
             before, now = now, time.perf_counter()
             timed.append((offset, value, now - before))
         return timed
+
+
+class Tasks(Sync):
+    """The same with tasks and the client for asyncio, where a system has one."""
+
+    def __init__(self, callers: int) -> None:
+        """Use `callers` tasks; at least 1."""
+        super().__init__(callers)
+        self.name = f"tasks_{callers}"
+        self.summary = f"one at a time by {callers} task(s) with the client for asyncio"
+        self.targets = ()
+
+    def prepare(self, session: Session) -> None:
+        """Remember the system's session for tasks, with a loop of its own."""
+        super().prepare(session.for_tasks())
+        self._is_own = self._session is not session
+
+    def close(self) -> None:
+        """Close it, unless whoever gave it does."""
+        if self._is_own:
+            self._session.close()

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.cluster
 
 WORKLOADS = [
     "sync_2",
+    "tasks_2",
     "failover",
     "http_4",
     "produce_batch_10",

@@ -17,7 +17,7 @@ from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.failover import Failover
 from benchmarks.workloads.idle import Idle
 from benchmarks.workloads.produce_batch import ProduceBatch
-from benchmarks.workloads.sync import Sync
+from benchmarks.workloads.sync import Sync, Tasks
 
 # A client of another system may leave a socket behind when its server is not up yet.
 LEFT_BY_OTHERS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -28,6 +28,7 @@ SECONDS = 0.1
 
 WORKLOADS = {
     "sync": (lambda: Sync(1), lambda: Sync(4)),
+    "tasks": (lambda: Tasks(2),),
     "produce_batch": (lambda: ProduceBatch(10),),
     "consume_fetch": (lambda: ConsumeFetch(3_000),),
     "worker": (lambda: Consume(Reading.WORKER, 3_000),),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.acknowledged import CheckFailed
+from benchmarks.peers.queuesite import Site
 from benchmarks.peers.session import Reading
 from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
 from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.loaded_topic import LoadedTopic
 from benchmarks.workloads.produce_batch import ProduceBatch
-from benchmarks.workloads.sync import Sync
+from benchmarks.workloads.sync import Sync, Tasks
 from myqueue.contract.records import Record
+from tests.myqueue.http_twin import HttpCluster
 
 SECONDS = 0.02
 
@@ -41,6 +43,21 @@ def test_every_run_counts_its_messages_and_checks_them(workload, site):
         assert 0 < measurement.p50_ms <= measurement.p99_ms <= measurement.longest_ms
         assert workload.check() >= measurement.messages
     workload.close()
+
+
+def test_tasks_share_a_producer_for_asyncio(tmp_path):
+    cluster = HttpCluster()
+    workload, site = Tasks(3), Site(cluster.address, tmp_path / "cluster.json")
+    try:
+        workload.prepare(site)
+        for _ in range(2):
+            measurement = workload.run(SECONDS)
+            assert measurement.messages >= 3
+            assert workload.check() >= measurement.messages
+    finally:
+        workload.close()
+        site.close()
+        cluster.stop()
 
 
 def test_a_lost_message_is_found(site, twin):
