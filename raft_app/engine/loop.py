@@ -118,6 +118,7 @@ class EngineLoop:
         """Run no turn any more."""
         self._stopped = True
         self._dirty.clear()
+        self._older.stop()
 
     def make_faulty(self, replica: Replica, reason: str) -> None:
         """Take a replica out of service: what it stored is in doubt. One that is gone stays so."""

@@ -20,15 +20,10 @@ class Throttle:
         self._seconds_max = seconds_max
         self._free_at = 0.0
 
-    def reserve(self, size_bytes: int) -> float:
-        """Return after how many seconds these bytes may be moved: their turn is kept for them."""
+    async def take(self, size_bytes: int) -> None:
+        """Return when these bytes may be moved."""
         now = asyncio.get_running_loop().time()
         start = max(now, self._free_at)
         self._free_at = start + min(size_bytes / self._bytes_per_second, self._seconds_max)
-        return start - now
-
-    async def take(self, size_bytes: int) -> None:
-        """Return when these bytes may be moved."""
-        wait_s = self.reserve(size_bytes)
-        if wait_s:
-            await asyncio.sleep(wait_s)
+        if start > now:
+            await asyncio.sleep(start - now)

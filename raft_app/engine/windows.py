@@ -201,7 +201,7 @@ class UnderWay:
         limits: Mapping[int, int] = {}
         if self._windows.is_tight:
             peers = {
-                peer: (self._broker_of(peer), progress.under_way_bytes)
+                peer: (self._broker_of(peer), self._bytes_of(progress))
                 for peer, progress in node.progress.items()
             }
             limits = self._windows.limits(self._group_id, peers)
@@ -229,7 +229,7 @@ class UnderWay:
         counted = [
             (
                 broker_id,
-                one.under_way_bytes if one.wanted else one.inflight_bytes,
+                self._bytes_of(one),
                 is_held_back and node.is_held(one.peer),
             )
             for broker_id, one in followers
@@ -237,6 +237,15 @@ class UnderWay:
         if is_held_back or counted != self._counted:
             self._counted = counted
             self._windows.count(self._group_id, counted)
+
+    def _bytes_of(self, progress: Progress) -> int:
+        """Return what is on its way to a follower, or being read for it.
+
+        A learner may wait for long until it is its turn to be read for; nobody waits for that.
+        """
+        if progress.wanted and progress.peer in self._node.memberships.voters:
+            return progress.under_way_bytes
+        return progress.inflight_bytes
 
     def forget(self) -> None:
         """Tell the windows that nothing is on its way any more."""

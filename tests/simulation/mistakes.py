@@ -189,7 +189,7 @@ MISTAKES = (
         reads_without_asking,
         ("History",),
         (Fault.ISOLATE_LEADER,),
-        seeds=(39, 42, 50),
+        seeds=(53, 83),
     ),
     Mistake(saves_another_state, ("StatesAt", "program"), seeds=(7, 3)),
     Mistake(

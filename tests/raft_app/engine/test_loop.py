@@ -45,6 +45,8 @@ class Silent:
     def flush(self) -> None:
         pass
 
+    stop = flush
+
 
 def make(replicas, failures):
     return EngineLoop(
@@ -52,7 +54,7 @@ def make(replicas, failures):
         transport=None,
         stream=Silent(),
         tails=None,
-        older=None,
+        older=Silent(),
         on_failure=failures.append,
     )
 

@@ -65,9 +65,23 @@ async def test_voter_that_lags_waits_for_no_rate():
         await cluster.until(lambda: len(cluster.values(3)) == TEXTS)
 
 
+async def test_learners_that_wait_take_no_room_on_the_way_to_their_broker():
+    async with written(1) as cluster:
+        leader = cluster.the_leader()
+        await cluster.join(4, 14)
+        leader.change_replicas(1, (RaftMember(11, 1), RaftMember(12, 2), RaftMember(14, 4)), 2)
+        await cluster.until(lambda: 14 in leader.replicas[1].node.progress)
+        learner = leader.replicas[1].node.progress[14]
+        # The first part has come, and the next one waits for as many seconds as that had bytes.
+        await cluster.until(lambda: learner.match > 0 and bool(learner.wanted))
+        await cluster.ticks(3)
+        assert leader.windows.used_bytes(4) == 0
+
+
 async def test_nothing_that_waits_for_its_turn_is_given_to_a_broker_that_has_stopped():
     async with written(20_000) as cluster:  # 0.2 s for a part
-        leader = cluster.the_leader()
+        leader, unexpected = cluster.the_leader(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unexpected.append(told))
         replica = leader.replicas[1]
         give, given = replica.entries_read, []
         replica.entries_read = lambda wanted, read: (given.append(len(read)), give(wanted, read))
@@ -78,4 +92,4 @@ async def test_nothing_that_waits_for_its_turn_is_given_to_a_broker_that_has_sto
         await cluster.stop(leader.broker_id)
         before = list(given)
         await asyncio.sleep(0.3)
-        assert given == before
+        assert (given, unexpected) == (before, [])
