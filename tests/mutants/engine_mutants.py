@@ -261,5 +261,41 @@ ENGINE_MUTANTS = (
         new="        for replica in ():\n",
         test=f"{_TESTS}/engine/test_spares.py::test_a_commit_that_does_not_come_is_not_waited_for",
     ),
+    Mutant(
+        name="learners-at-once",
+        fault="New replicas get older entries as fast as disks and network give",
+        path="raft_app/engine/older_entries.py",
+        old="        if wanted.peer in replica.node.memberships.voters:\n",
+        new="        if True:\n",
+        test=f"{_TESTS}/engine/test_older_entries.py"
+        "::test_new_replica_gets_older_entries_at_the_rate_of_snapshots",
+    ),
+    Mutant(
+        name="learners-take-the-room",
+        fault="What a learner waits for counts as on its way to its broker",
+        path="raft_app/engine/windows.py",
+        old="        if progress.wanted and progress.peer in self._node.memberships.voters:\n",
+        new="        if progress.wanted:\n",
+        test=f"{_TESTS}/engine/test_older_entries.py"
+        "::test_learners_that_wait_take_no_room_on_the_way_to_their_broker",
+    ),
+    Mutant(
+        name="woken-and-hurried",
+        fault="A node that woke while the scheduler slept gets several ticks at once",
+        path="raft_app/engine/engine.py",
+        old="            replica.node.tick()\n",
+        new="            for _ in range(count):\n                replica.node.tick()\n",
+        test=f"{_TESTS}/engine/test_guard.py"
+        "::test_a_replica_that_woke_between_two_calls_of_the_scheduler_has_one_tick_at_a_time",
+    ),
+    Mutant(
+        name="rests-too-long",
+        fault="A broker at rest lets no tick pass for as long as its watchdog waits",
+        path="raft_app/engine/config.py",
+        old="min(self.raft.heartbeat_ticks, self.ticks_missed_max // 4)",
+        new="self.raft.heartbeat_ticks",
+        test=f"{_TESTS}/engine/test_guard.py"
+        "::test_ticks_at_rest_are_as_rare_as_signs_but_never_missed",
+    ),
 )
 """All of them, from the engine to the disk and the network."""
