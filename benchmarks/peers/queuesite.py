@@ -350,13 +350,9 @@ class TaskSite(TaskSession, Site):
         TaskSession.__init__(self)
         Site.__init__(self, manager, state_path)
 
-    def for_tasks(self) -> TaskSite:
-        """Return this one."""
-        return self
-
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a producer for asyncio, which sends straight to the leader."""
-        return self.run_one(_TaskSender.made(self, topic))
+        return _TaskSender(self, topic)
 
     def close(self) -> None:
         """Close idle connections, and the loop."""
@@ -388,11 +384,6 @@ class _TaskSender:
         self._site = site
         self._topic = topic
         self._producer = AsyncProducer(topic, site.manager)
-
-    @classmethod
-    async def made(cls, site: TaskSite, topic: str) -> _TaskSender:
-        """Return one: its producer belongs to the loop that runs."""
-        return cls(site, topic)
 
     async def send(self, value: bytes) -> int:
         return (await self._producer.enqueue(self._topic, value, partition=0)).offset

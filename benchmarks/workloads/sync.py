@@ -41,7 +41,7 @@ class Sync:
 
     def prepare(self, session: Session) -> None:
         """Remember the system; each run has a topic of its own."""
-        self._session: Session = session
+        self._session = session
 
     def run(self, seconds: float) -> Measurement:
         """Send for some seconds."""

@@ -8,6 +8,8 @@ from raft_app.core.config import RaftConfig
 
 PEER_INFLIGHT_BYTES = 32 << 20
 """Default of `EngineConfig.peer_inflight_bytes`: two groups alone fill it."""
+RESTS_UNTIL_MISSED = 4
+"""So often a broker at rest is ticked at least, before its watchdog gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +77,4 @@ class EngineConfig:
         As many as lie between two signs of life, which alone need the time then; far fewer than the
         watchdog misses.
         """
-        return max(1, min(self.raft.heartbeat_ticks, self.ticks_missed_max // 4))
+        return max(1, min(self.raft.heartbeat_ticks, self.ticks_missed_max // RESTS_UNTIL_MISSED))

@@ -78,7 +78,7 @@ class OlderEntries:
             self._read(group_id, wanted).add_done_callback(partial(self._give, given))
 
     def _give(self, given: Given, reading: Given) -> None:
-        """Give what was read, and the next one its turn when that is at its destination."""
+        """Give what was read; the next one has its turn once the rate allows."""
         if self._is_stopped or reading.cancelled():
             return
         error = reading.exception()

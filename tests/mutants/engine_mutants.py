@@ -292,7 +292,7 @@ ENGINE_MUTANTS = (
         name="rests-too-long",
         fault="A broker at rest lets no tick pass for as long as its watchdog waits",
         path="raft_app/engine/config.py",
-        old="min(self.raft.heartbeat_ticks, self.ticks_missed_max // 4)",
+        old="min(self.raft.heartbeat_ticks, self.ticks_missed_max // RESTS_UNTIL_MISSED)",
         new="self.raft.heartbeat_ticks",
         test=f"{_TESTS}/engine/test_guard.py"
         "::test_ticks_at_rest_are_as_rare_as_signs_but_never_missed",
