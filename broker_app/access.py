@@ -11,7 +11,7 @@ from django.conf import settings
 from broker_app.runtime import state_of
 from http_base import guard
 from http_base.calls import bearer_token, is_cluster, origin_of
-from http_base.tokens import GRACE_MS, verify_client
+from http_base.tokens import GRACE_MS, VALID_MS, verify_client
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
@@ -148,12 +148,11 @@ def verified_client(runtime: BrokerRuntime, token: str) -> ClientToken:
     Raises:
         UnauthorizedException: it is not of this cluster, overdue, or of a client that was deleted.
     """
-    claims = verify_client(
-        settings.QUEUE.cluster_secret,
-        token,
-        now_ms=time.time_ns() // 1_000_000,
-        grace_ms=0 if runtime.hears_manager() else GRACE_MS,
-    )
+    now_ms = time.time_ns() // 1_000_000
+    secret = settings.QUEUE.cluster_secret
+    claims = verify_client(secret, token, now_ms=now_ms, grace_ms=GRACE_MS)
+    if now_ms > claims.issued_ms + VALID_MS and runtime.hears_manager():
+        verify_client(secret, token, now_ms=now_ms)  # and so refuse it
     if runtime.is_revoked(claims.kind, claims.client_id):
         raise UnauthorizedException(f"{claims.kind} {claims.client_id} was deleted")
     return claims

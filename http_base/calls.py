@@ -58,8 +58,8 @@ class Call(Protocol):
         """As it came, percent-encoded."""
 
     @property
-    def authorization(self) -> str:
-        """The header, empty when there is none."""
+    def bearer(self) -> str | None:
+        """The token of `Authorization: Bearer ...`; None without one."""
 
     @property
     def client_address(self) -> str:
@@ -97,13 +97,42 @@ AtOnce = Callable[["Call", Answered], bool]
 one. Returns False, or raises a `QueueError`, when nothing was done: the operation then decides."""
 
 
+class CallHead(NamedTuple):
+    """What a `DirectCall` knows before its body: the same for all requests with the same head."""
+
+    query_string: str
+    bearer: str | None
+    told_origin: str
+    takes_msgpack: bool
+    takes_batches: bool
+    content_type: str
+
+
+def head_of(query_string: str, headers: Mapping[bytes, bytes]) -> CallHead:
+    """Read the headers that matter.
+
+    Args:
+        query_string: as it came.
+        headers: by name in lower case, each of them once.
+    """
+    accept = headers.get(b"accept")
+    return CallHead(
+        query_string,
+        bearer=tokens.bearer_of(headers.get(b"authorization", b"").decode("latin1")),
+        told_origin=headers.get(_ORIGIN, b"").decode("latin1"),
+        takes_msgpack=accept == _MSGPACK,
+        takes_batches=accept == _BATCH,
+        content_type=headers.get(b"content-type", b"").decode("latin1"),
+    )
+
+
 class DirectCall:
     """A request without content negotiation, read without Django; see `Call`."""
 
     __slots__ = (
         "_body",
         "_data",
-        "authorization",
+        "bearer",
         "begun_s",
         "client_address",
         "content_type",
@@ -113,32 +142,25 @@ class DirectCall:
         "told_origin",
     )
 
-    def __init__(
-        self,
-        query_string: str,
-        headers: Mapping[bytes, bytes],
-        body: bytes,
-        *,
-        client_address: str = "",
-    ) -> None:
-        """Read the headers that matter.
+    def __init__(self, head: CallHead, body: bytes, *, client_address: str = "") -> None:
+        """Begin to answer a request.
 
         Args:
-            query_string: as it came.
-            headers: by name in lower case, each of them once.
+            head: what is known of it.
             body: whole.
             client_address: where the connection comes from.
         """
-        self.client_address = client_address
         self.begun_s = perf_counter()
-        accept = headers.get(b"accept")
-        self.query_string = query_string
-        self.authorization = headers.get(b"authorization", b"").decode("latin1")
-        self.told_origin = headers.get(_ORIGIN, b"").decode("latin1")
-        self.takes_msgpack = accept == _MSGPACK
-        self.takes_batches = accept == _BATCH
+        (
+            self.query_string,
+            self.bearer,
+            self.told_origin,
+            self.takes_msgpack,
+            self.takes_batches,
+            self.content_type,
+        ) = head
+        self.client_address = client_address
         self._body = body
-        self.content_type = headers.get(b"content-type", b"").decode("latin1")
         self._data: Any = _NOT_READ
 
     @staticmethod
@@ -235,14 +257,18 @@ def names_several(call: Call) -> bool:
 
 def bearer_token(call: Call) -> str | None:
     """Return the token of `Authorization: Bearer ...`, or None; API tokens are the guard's."""
-    token = tokens.bearer_of(call.authorization)
+    token = call.bearer
     return None if token is None or token.startswith(API_TOKEN_PREFIX) else token
 
 
 def is_cluster(call: Call) -> bool:
     """Tell whether a manager or broker of this cluster sent the call."""
-    token = tokens.bearer_of(call.authorization)
-    return token is not None and tokens.is_cluster_token(settings.QUEUE.cluster_secret, token)
+    token = call.bearer
+    return (
+        token is not None
+        and len(token) == tokens.CLUSTER_TOKEN_LENGTH
+        and tokens.is_cluster_token(settings.QUEUE.cluster_secret, token)
+    )
 
 
 def origin_of(call: Call) -> str:

@@ -29,6 +29,8 @@ class DirectAnswer(NamedTuple):
     status: int
     headers: Headers
     body: bytes
+    code: str
+    """`OK`, or that of the error."""
 
 
 async def answer_directly(
@@ -53,7 +55,14 @@ async def answer_directly(
         outcome = await operation(call)
     except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
         outcome = error
-    return answer_of(outcome, call, method=method, path=path, more_headers=more_headers)
+    answer = answer_of(outcome, call, method=method, path=path, more_headers=more_headers)
+    count_answer(answer, call, method=method, path=path)
+    return answer
+
+
+def count_answer(answer: DirectAnswer, call: DirectCall, *, method: str, path: str) -> None:
+    """Count an answer that was made, in the context of its request."""
+    REQUEST_TIMES[method, path, answer.code].add(seconds_since(call.begun_s))
 
 
 def answer_of(
@@ -64,28 +73,33 @@ def answer_of(
     path: str,
     more_headers: Callable[[], Mapping[str, str]] = dict,
 ) -> DirectAnswer:
-    """Return the answer to a call of which it is known what came out; see `answer_directly`."""
+    """Return the answer to a call of which it is known what came out; see `answer_directly`.
+
+    It is not counted yet.
+    """
     if isinstance(outcome, BaseException):
         failure = to_failure(outcome, method=method, path=path)
-        REQUEST_TIMES[method, path, failure.code].add(seconds_since(call.begun_s))
-        headers = {**failure_headers(failure), **more_headers()}
-        return _encoded(failure.http_status, failure.to_body(), call, headers)
-    REQUEST_TIMES[method, path, OK].add(seconds_since(call.begun_s))
+        content, extra = failure.to_body(), {**failure_headers(failure), **more_headers()}
+        return _encoded(failure.http_status, content, call, extra, code=failure.code)
     if isinstance(outcome, StoredBatches):
-        return _answer(200, outcome.body, BATCH, {**outcome.headers, **more_headers()})
-    return _encoded(200, outcome, call, more_headers())
+        extra = {**outcome.headers, **more_headers()}
+        return _answer(200, outcome.body, BATCH, extra, code=OK)
+    return _encoded(200, outcome, call, more_headers(), code=OK)
 
 
 def _encoded(
-    status: int, content: object, call: DirectCall, headers: Mapping[str, str]
+    status: int, content: object, call: DirectCall, extra: Mapping[str, str], *, code: str
 ) -> DirectAnswer:
     renderer = MSGPACK_RENDERER if call.takes_msgpack else JSON_RENDERER
-    return _answer(status, renderer.encoder.encode(content), renderer.media_type, headers)
+    body = renderer.encoder.encode(content)
+    return _answer(status, body, renderer.media_type, extra, code=code)
 
 
-def _answer(status: int, body: bytes, media_type: str, extra: Mapping[str, str]) -> DirectAnswer:
+def _answer(
+    status: int, body: bytes, media_type: str, extra: Mapping[str, str], *, code: str
+) -> DirectAnswer:
     headers = [(b"content-type", media_type.encode())]
     if extra:
         headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
     headers.append((b"content-length", b"%d" % len(body)))
-    return DirectAnswer(status, headers, body)
+    return DirectAnswer(status, headers, body, code)

@@ -24,7 +24,7 @@ from http_base.access import (
 )
 from http_base.apidoc import CLIENT_TOKEN
 from http_base.calls import names_several, read_call, read_query, require_cluster
-from http_base.tokens import PRODUCER, bearer_of, is_cluster_token
+from http_base.tokens import PRODUCER, is_cluster_token
 from myqueue.contract.errors import (
     ClientExpired,
     Forbidden,
@@ -174,7 +174,7 @@ class Guard:
 
     def _judge_several(self, call: Call, doc: ApiDoc, request: HttpRequest | None) -> Caller | None:
         """Judge a call that names several partitions, each of which may have a token of its own."""
-        text = bearer_of(call.authorization)
+        text = call.bearer
         whole = None if text is None else self.caller_of(text)
         if whole is None and request is not None:
             whole = self._person(request)
@@ -207,7 +207,7 @@ class Guard:
         if need.is_open:
             return
         query = read_query(call.query_string)
-        field, bearer = query.get("token"), bearer_of(call.authorization)
+        field, bearer = query.get("token"), call.bearer
         if bearer is not None:
             caller = self.caller_of(bearer)
         elif field is not None:
@@ -301,7 +301,7 @@ class Guard:
             raise _lacks(holder.name, right, topic)
 
     def _caller(self, call: Call, doc: ApiDoc | None) -> Caller | None:
-        bearer = bearer_of(call.authorization)
+        bearer = call.bearer
         if bearer is not None:
             return self.caller_of(bearer)
         if doc is None or doc.input is None:

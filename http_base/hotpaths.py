@@ -24,9 +24,9 @@ from django.urls import Resolver404, resolve
 
 from http_base import guard
 from http_base.apidoc import doc_of
-from http_base.calls import DirectCall
+from http_base.calls import DirectCall, head_of
 from http_base.cluster_http import ORIGIN
-from http_base.direct import answer_directly, answer_of
+from http_base.direct import answer_directly, answer_of, count_answer
 from http_base.exceptions import failure_response, to_failure
 from http_base.negotiation import body_limit, body_too_large
 from http_base.request_marks import CURRENT, RequestMark
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
     from http_base.browsers import BrowserRules
-    from http_base.calls import Answered, AtOnce, Call, Operation, StoredBatches
+    from http_base.calls import Answered, AtOnce, Call, CallHead, Operation, StoredBatches
     from http_base.direct import DirectAnswer
     from http_base.memory_budget import MemoryShare
     from myqueue.contract.tracing import Tracing
@@ -217,7 +217,8 @@ class HotPaths:
         operation, more_headers = found
         at_once = self._at_once.get((path, method))
         return PlainHead(
-            *(method, path, query_string.decode(), known), operation, at_once, more_headers
+            *(method, path, head_of(query_string.decode(), known), known),
+            *(operation, at_once, more_headers),
         )
 
     def admit_plain(self, body: bytes) -> bool:
@@ -254,14 +255,16 @@ class HotPaths:
         Returns:
             What gives the answer, to be run in a task; None when nothing is left to do.
         """
-        call = DirectCall(head.query_string, head.headers, body, client_address=client_address)
+        call = DirectCall(head.call, body, client_address=client_address)
         mark = RequestMark()
         mark.begun_s = monotonic()
         CURRENT.set(mark)
         if head.at_once is not None:
 
             def told(outcome: msgspec.Struct | BaseException) -> None:
-                answered(self._answer_of(outcome, head, call, mark))
+                answer = self._answer_of(outcome, head, call, mark)
+                answered(answer)  # first: somebody waits for that
+                self._note_answer(answer, head, call, mark)
 
             try:
                 if head.at_once(call, told):
@@ -286,7 +289,9 @@ class HotPaths:
             raise
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             outcome = error
-        return self._answer_of(outcome, head, call, mark)
+        answer = self._answer_of(outcome, head, call, mark)
+        self._note_answer(answer, head, call, mark)
+        return answer
 
     def _answer_of(
         self,
@@ -302,8 +307,14 @@ class HotPaths:
         mark.status = answer.status
         if answer.status >= HTTPStatus.BAD_REQUEST:
             answer.headers.append((REQUEST_ID, mark.id.encode("ascii")))
-        self._note_end(mark, (head.method, head.path), call.client_address)
         return answer
+
+    def _note_answer(
+        self, answer: DirectAnswer, head: PlainHead, call: DirectCall, mark: RequestMark
+    ) -> None:
+        """Count a request that is answered, in its own context, and note its end."""
+        count_answer(answer, call, method=head.method, path=head.path)
+        self._note_end(mark, (head.method, head.path), call.client_address)
 
     def _note_end(self, mark: RequestMark, asked: tuple[str, str], client_address: str) -> None:
         """Note that a request is answered, and log one that was slow: (method, path)."""
@@ -380,7 +391,7 @@ class HotPaths:
         query_string = scope["query_string"]
         if not query_string.isascii():
             return ""  # refused below
-        call = DirectCall(query_string.decode(), headers, b"")
+        call = DirectCall(head_of(query_string.decode(), headers), b"")
         if self._is_guarded:
             _check_before_body(scope, call)
         owner = await door(scope["path"], call)
@@ -396,7 +407,7 @@ class HotPaths:
             return None
         operation, more_headers = found
         query_string, address = scope["query_string"].decode(), client_address_of(scope)
-        call = DirectCall(query_string, headers, body, client_address=address)
+        call = DirectCall(head_of(query_string, headers), body, client_address=address)
         return answer_directly(operation, call, method=method, path=path, more_headers=more_headers)
 
     def _json_cap(self, path: str, headers: Mapping[bytes, bytes]) -> int:
@@ -481,7 +492,7 @@ class PlainHead(NamedTuple):
 
     method: str
     path: str
-    query_string: str
+    call: CallHead
     headers: Mapping[bytes, bytes]
     operation: Operation
     at_once: AtOnce | None

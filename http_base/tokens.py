@@ -17,6 +17,9 @@ GRACE_MS = 7 * 24 * 3600 * 1000
 """How much longer a broker takes it while no manager can be reached."""
 PRODUCER, CONSUMER = "producer", "consumer"
 
+CLUSTER_TOKEN_LENGTH = 64
+"""Characters of the cluster's token; how many there are is no secret."""
+
 _SALT = "queue.client"
 _CACHED_TOKENS = 10_000
 _MAX_TOKEN_LENGTH = 1_024

@@ -35,6 +35,7 @@ from http_base.negotiation import (
 )
 from http_base.request_metrics import OK, REQUEST_TIMES, seconds_since
 from http_base.requests import HotRequest, client_address_of
+from http_base.tokens import bearer_of
 from myqueue.contract.http1 import ORIGIN_HEADER
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _NOT_READ: Any = object()
+_AUTHORIZATION = (b"authorization", "HTTP_AUTHORIZATION")
 _ORIGIN = (ORIGIN_HEADER.lower().encode(), f"HTTP_{ORIGIN_HEADER.upper().replace('-', '_')}")
 """Its name as ASGI has it, and as Django has it."""
 _NEGOTIATOR = DefaultContentNegotiation()
@@ -115,9 +117,9 @@ class ApiRequest(Request):
         return self._header(b"accept", "HTTP_ACCEPT")
 
     @property
-    def authorization(self) -> str:
-        """The header, empty when there is none."""
-        return self._header(b"authorization", "HTTP_AUTHORIZATION")
+    def bearer(self) -> str | None:
+        """The token of `Authorization: Bearer ...`; None without one."""
+        return bearer_of(self._header(*_AUTHORIZATION))
 
     @property
     def client_address(self) -> str:
@@ -134,7 +136,7 @@ class ApiRequest(Request):
     def session_request(self) -> HttpRequest | None:
         """Django's request, if it came with the session of a person that is to be looked at."""
         came_directly = self._hot_headers is not None
-        return None if came_directly or self.authorization else self._request
+        return None if came_directly or self._header(*_AUTHORIZATION) else self._request
 
     @property
     def takes_msgpack(self) -> bool:

@@ -81,11 +81,15 @@ class PlainCycle:
 
     def answered(self, answer: DirectAnswer) -> None:
         """Send the answer and go on with the connection."""
-        connection = self._connection
-        connection.hot.end_plain(self._body)
         self.response_started = self.response_complete = True
-        if self.disconnected:
-            return
+        try:
+            if not self.disconnected:
+                self._send(answer)
+        finally:
+            self._connection.hot.end_plain(self._body)
+
+    def _send(self, answer: DirectAnswer) -> None:
+        connection = self._connection
         lines = [STATUS_LINE[answer.status]]
         for name, value in (*connection.server_state.default_headers, *answer.headers):
             lines += (name, b": ", value, b"\r\n")

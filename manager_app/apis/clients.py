@@ -8,7 +8,6 @@ from http_base import guard
 from http_base.access import ADMINISTER, CONSUMING, PRODUCING, VIEW, is_api_token
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, describe
 from http_base.calls import bearer_token, is_cluster
-from http_base.tokens import bearer_of
 from manager_app import selectors
 from manager_app.answers import (
     ClientFacts,
@@ -225,7 +224,7 @@ class ConsumersApi(ManagerView):
 def _forget(view: ManagerView, request: ApiRequest, key: ClientKey) -> Response:
     view.runtime.require_database()
     token = view.read(request, ClientForget).token
-    shown = bearer_of(request.authorization)
+    shown = request.bearer
     administrator: Caller | None = None
     if token is None and shown is not None and is_api_token(shown):
         administrator = guard.current().caller_of(shown)

@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from http_base.calls import origin_of
 from http_base.cluster_http import CallFailed, ForwardedCall, NotSent
 from http_base.tasks import cancel, spawn
-from http_base.tokens import bearer_of, is_cluster_token
+from http_base.tokens import is_cluster_token
 from myqueue.contract import retry_after
 from myqueue.contract.errors import OUTCOME_UNKNOWN, PrimaryUnavailable, ReadOnlyManager
 from myqueue.contract.http1 import PASSED_HEADER
@@ -74,7 +74,7 @@ async def pass_to_primary(
         request.raw,
         content_type=request.content_type,
         accept=request.accept,
-        token=bearer_of(request.authorization) or "",
+        token=request.bearer or "",
     )
     try:
         answer = await _ask(runtime, primary, call)

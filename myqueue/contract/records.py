@@ -142,7 +142,7 @@ Records = list[Record] | PlainRecords
 """The messages of a batch."""
 
 
-class BatchHeader(NamedTuple):
+class BatchHeader(msgspec.Struct, frozen=True, gc=False):
     """The header of a batch, verified."""
 
     codec: int
@@ -293,9 +293,9 @@ def read_header(batch: bytes | memoryview) -> BatchHeader:
     """
     if len(batch) < HEADER_BYTES:
         raise CorruptBatch(f"a batch has at least {HEADER_BYTES} bytes, not {len(batch)}")
-    magic, version, codec, attributes, reserved, *rest = _FIELDS.unpack_from(batch)
-    start = _payload_start(attributes)
-    header = BatchHeader._make((codec, *rest, bytes(batch[HEADER_BYTES:start])))
+    magic, version, codec, attributes, reserved, *counted = _FIELDS.unpack_from(batch)
+    start = HEADER_BYTES + (REQUEST_DIGEST_BYTES if attributes & _WITH_DIGEST else 0)
+    header = BatchHeader(*(codec, *counted, bytes(batch[HEADER_BYTES:start])))
     _check_fields(header, magic=magic, version=version, spare=attributes & ~1 | reserved)
     if header.payload_length != len(batch) - start:
         raise CorruptBatch(
@@ -329,11 +329,11 @@ def decode_rows(
             from 0) and `field` say where, when it is inside a message.
         InvalidRequest: the package of its codec is not installed.
     """
-    view = memoryview(batch)[HEADER_BYTES + len(header.request_digest) :]
-    zstd = header.codec == CODEC_ZSTD
-    payload = _inflate(view, header.inflated_length) if zstd else view
-    if _array_length(payload) != header.record_count:
-        raise CorruptBatch(f"the payload is no array of {header.record_count} messages")
+    payload: bytes | memoryview = memoryview(batch)[HEADER_BYTES + len(header.request_digest) :]
+    if header.codec == CODEC_ZSTD:
+        payload = _inflate(memoryview(payload), header.inflated_length)
+        if _array_length(payload) != header.record_count:
+            raise CorruptBatch(f"the payload is no array of {header.record_count} messages")
     if 0 <= header.first_timestamp <= _NEAR:
         rows = _decode_quickly(payload)
         if rows is not None and not (
@@ -435,10 +435,6 @@ def check_utf8(field: str, text: object) -> None:
             ) from error
 
 
-def _payload_start(attributes: int) -> int:
-    return HEADER_BYTES + (REQUEST_DIGEST_BYTES if attributes & _WITH_DIGEST else 0)
-
-
 def _check_fields(header: BatchHeader, *, magic: bytes, version: int, spare: int) -> None:
     if magic != MAGIC:
         raise CorruptBatch(f"a batch begins with {MAGIC!r}, not {magic!r}")
@@ -491,16 +487,21 @@ def _uniform_decoder(key: type, value: type, header: type) -> msgspec.msgpack.De
     return msgspec.msgpack.Decoder(list[row])
 
 
-_uniform_decoders = [
+_texts_first = [
     _uniform_decoder(key, value, header)
     for header, key, value in product((str, bytes), (str, bytes), (str, bytes))
 ]
 """For batches whose keys, values and headers each have one type, as nearly all have."""
+_bytes_first = [_texts_first[number ^ 1] for number in range(len(_texts_first))]
+"""The same, first those whose values are bytes."""
 
 
 def _decode_quickly(payload: bytes | memoryview) -> list[Row] | None:
     """Decode rows of short texts and bytes; None when it takes a `_Walk`."""
-    for decoder in _uniform_decoders:
+    # Where the value of the first message begins, when it has no key, and not many milliseconds.
+    at = _HEAD_BYTES.get(payload[0], 1) + 3
+    seem_bytes = at < len(payload) and payload[at] in _BIN
+    for decoder in _bytes_first if seem_bytes else _texts_first:
         rows = _decode_uniform(decoder, payload)
         if rows is not None:
             return rows
@@ -517,6 +518,10 @@ def _decode_uniform(
         return None
 
 
+_HEAD_BYTES = {0xDC: 3, 0xDD: 5}
+"""First byte of a MessagePack array of many elements -> bytes before the first of them."""
+_BIN = frozenset((0xC4, 0xC5, 0xC6))
+"""First bytes of a MessagePack `bin`."""
 _SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 """First byte of a MessagePack `bin` or `str` -> how many bytes its length has."""
 _INTEGERS = {
@@ -600,7 +605,7 @@ class _Walk:
         self._header = header
         self._is_new = is_new
         self._earliest = 0 if is_new else -MAX_TIMESTAMP
-        self._at = {0xDC: 3, 0xDD: 5}.get(payload[0], 1)
+        self._at = _HEAD_BYTES.get(payload[0], 1)
         self._record = 0
         self._field = ""
 

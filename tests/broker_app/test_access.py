@@ -12,7 +12,7 @@ from django.conf import settings
 
 from broker_app.access import require_client, require_topic_client
 from broker_app.runtime import CONTACT_LOST_AFTER_S
-from http_base.tokens import GRACE_MS, VALID_MS, ClientToken, cluster_token, sign_client
+from http_base.tokens import GRACE_MS, VALID_MS, ClientToken, bearer_of, cluster_token, sign_client
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Door:
 
 
 def request_with(bearer: str) -> Any:
-    return SimpleNamespace(authorization=f"Bearer {bearer}" if bearer else "")
+    return SimpleNamespace(bearer=bearer_of(f"Bearer {bearer}"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.conf import settings
 from broker_app import client_origins
 from broker_app.client_origins import ClientOrigins, Table
 from broker_app.partition.limits import BrokerLimits
-from http_base.calls import DirectCall, origin_of
+from http_base.calls import DirectCall, head_of, origin_of
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import Overloaded, QueueError, TooManyGroups
 
@@ -52,10 +52,10 @@ def made(limit: int) -> ClientOrigins:
 def call_from(address: str, *, through_manager: bool = False, token: str = "") -> DirectCall:
     if not through_manager:
         headers = {b"authorization": f"Bearer {token}".encode()}
-        return DirectCall("", headers, b"", client_address=address)
+        return DirectCall(head_of("", headers), b"", client_address=address)
     token = cluster_token(settings.QUEUE.cluster_secret)
     headers = {b"authorization": f"Bearer {token}".encode(), b"x-queue-origin": address.encode()}
-    return DirectCall("", headers, b"", client_address="the manager's")
+    return DirectCall(head_of("", headers), b"", client_address="the manager's")
 
 
 def admit(
@@ -103,7 +103,7 @@ def test_what_the_cluster_does_for_itself_has_no_limit(state: State) -> None:
 
 def test_whom_a_call_is_passed_on_for_is_believed_of_the_cluster_alone() -> None:
     headers = {b"authorization": b"Bearer a client's", b"x-queue-origin": b"another"}
-    call = DirectCall("", headers, b"", client_address="a")
+    call = DirectCall(head_of("", headers), b"", client_address="a")
     assert origin_of(call) == "a"
 
 

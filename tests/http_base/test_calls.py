@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_base.calls import DirectCall, bearer_token, is_cluster, read_call, read_query
+from http_base.calls import DirectCall, bearer_token, head_of, is_cluster, read_call, read_query
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import InvalidRequest, MessageTooLarge
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, Fetch, ProduceBatch
@@ -16,7 +16,7 @@ from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, F
 
 def called(query: str = "", body: bytes = b"", **headers: str) -> DirectCall:
     named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return DirectCall(query, named, body)
+    return DirectCall(head_of(query, named), body)
 
 
 @pytest.mark.parametrize(

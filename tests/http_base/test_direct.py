@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from django.core.handlers.asgi import ASGIHandler
 
-from http_base.calls import DirectCall, StoredBatches
+from http_base.calls import DirectCall, StoredBatches, head_of
 from http_base.direct import answer_directly
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
@@ -18,7 +18,7 @@ from tests.http_base.asgi_client import call
 
 
 def asked(accept: str) -> DirectCall:
-    return DirectCall("", {b"accept": accept.encode()}, b"")
+    return DirectCall(head_of("", {b"accept": accept.encode()}), b"")
 
 
 async def answer_of(outcome, accept=MSGPACK, **options):

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from http_base import access, guard
 from http_base.access import AccessIndex, AccessTable, Holder, Role, TopicRight, hash_of
-from http_base.calls import DirectCall
+from http_base.calls import DirectCall, head_of
 from http_base.guard import NEWS_MS, Caller, Guard, require
 from http_base.tokens import ClientToken, cluster_token
 from myqueue.contract.errors import (
@@ -62,7 +62,7 @@ def judge(tokens):
 
 
 def called(authorization="", query=""):
-    return DirectCall(query, {b"authorization": authorization.encode()}, b"")
+    return DirectCall(head_of(query, {b"authorization": authorization.encode()}), b"")
 
 
 def test_each_token_is_somebodys(judge, tokens):

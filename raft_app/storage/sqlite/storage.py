@@ -77,7 +77,7 @@ class SqliteStorage:
 
     Attributes:
         transactions: committed since the start.
-        commits: seconds that the COMMITs of what adds to logs took.
+        commits: seconds that the commits of what adds to logs took.
         wal_checkpoints: how often the WAL was written back.
     """
 
@@ -287,12 +287,12 @@ class SqliteStorage:
             except sqlite3.Error:
                 with own.wrap_database_errors:
                     raise
-            self._receipts.note()
+            self._receipts.note(own.connection)
         else:
-            with self._database.connection():
+            with self._database.connection() as own:
                 self._inventory.before(plan)
                 self._commit_steps(plan)
-                self._receipts.note()
+                self._receipts.note(own.connection)
                 self._inventory.after(plan)
         self.transactions += 1
         self._facts.update(plan.facts)

@@ -8,8 +8,9 @@ never newer, as it is written after the commit's sync: it still says what must b
 
 Two files of SQLite are looked into, whose layout is fixed: the WAL's index (`-shm`), which says
 how many frames are committed, and the WAL itself. SQLite locks ranges of the former, and closing
-any descriptor of a file drops all locks that the process has on it: the descriptor used here is
-closed only after every connection.
+any descriptor of a file drops all locks that the process has on it: those used here are
+closed only after every connection. The index is mapped, as SQLite itself maps it, so that looking
+into it takes no system call.
 
 Noting may not change the times of the WAL: some file systems write them with the next sync, a
 second write to the disk, one after the other.
@@ -23,6 +24,7 @@ import os
 import struct
 import uuid
 import zlib
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,6 +91,9 @@ class WalReceipts:
         self._directory = directory
         self._boot = boot_id()
         self._receipt = self._index = self._wal = -1
+        self._mapped: mmap | None = None
+        self._connection: object = None
+        """Which committed last: as long as it is open, the WAL and its index are the same files."""
 
     def read(self) -> WalReceipt | None:
         """Return the last receipt; `None` when there is none to believe.
@@ -112,18 +117,18 @@ class WalReceipts:
             self._receipt = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.pwrite(self._receipt, bytes(_RECORD.size + _CRC.size), 0)
 
-    def note(self) -> None:
+    def note(self, connection: object) -> None:
         """Write down how far the WAL is, after a commit and before it is acknowledged.
+
+        Args:
+            connection: that committed, and is open.
 
         Raises:
             OSError: the disk refused.
         """
         reach("write.committed")
-        # The WAL comes and goes with its index. It is not asked itself: its times would be read,
-        # and Linux gives a file whose times somebody has read new ones with the next write.
-        if self._index < 0 or not os.fstat(self._index).st_nlink:
-            self._index = self._open(self._index, INDEX_NAME, os.O_RDONLY)
-            self._wal = self._open(self._wal, WAL_NAME, os.O_RDWR)
+        if connection is not self._connection:
+            self._follow(connection)
         receipt = self._take()
         if receipt is not None:
             os.pwrite(self._receipt, receipt.encode(), 0)
@@ -144,10 +149,29 @@ class WalReceipts:
 
     def close(self) -> None:
         """Close the files; all connections to the database must be closed before."""
+        self._unmap()
         for descriptor in (self._receipt, self._index, self._wal):
             if descriptor >= 0:
                 os.close(descriptor)
         self._receipt = self._index = self._wal = -1
+        self._connection = None
+
+    def _follow(self, connection: object) -> None:
+        """Open the files that a connection uses, unless they are the ones used already."""
+        # The WAL comes and goes with its index. It is not asked itself: its times would be read,
+        # and Linux gives a file whose times somebody has read new ones with the next write.
+        if self._index < 0 or not os.fstat(self._index).st_nlink:
+            self._unmap()
+            self._index = self._open(self._index, INDEX_NAME, os.O_RDONLY)
+            self._wal = self._open(self._wal, WAL_NAME, os.O_RDWR)
+        if self._mapped is None and os.fstat(self._index).st_size >= _INDEX.size:
+            self._mapped = mmap(self._index, _INDEX.size, prot=PROT_READ)
+        self._connection = connection
+
+    def _unmap(self) -> None:
+        if self._mapped is not None:
+            self._mapped.close()
+            self._mapped = None
 
     def _open(self, descriptor: int, name: str, access: int) -> int:
         """Return a descriptor of the file that has the name now in place of one without a name.
@@ -164,10 +188,9 @@ class WalReceipts:
 
     def _take(self) -> WalReceipt | None:
         """Return the receipt of what is committed; `None` from an index of another layout."""
-        index = os.pread(self._index, _INDEX.size, 0)
-        if len(index) < _INDEX.size:
+        if self._mapped is None:
             return None
-        version, filled, page_bytes, frames, salt = _INDEX.unpack(index)
+        version, filled, page_bytes, frames, salt = _INDEX.unpack_from(self._mapped)
         if version != VERSION or not filled or not frames:
             return None
         page_bytes = 65_536 if page_bytes == 1 else page_bytes
@@ -175,7 +198,7 @@ class WalReceipts:
         at = WAL_HEADER_BYTES + (frames - 1) * frame_bytes
         frame = os.pread(self._wal, frame_bytes, at)
         (page,) = _FRAME_PAGE.unpack_from(frame)
-        page_crc = zlib.crc32(frame[FRAME_HEADER_BYTES:])
+        page_crc = zlib.crc32(memoryview(frame)[FRAME_HEADER_BYTES:])
         return WalReceipt(self._boot, _INDEX_SALT.unpack(salt), frames, page_bytes, page, page_crc)
 
 

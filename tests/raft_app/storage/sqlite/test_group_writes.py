@@ -63,6 +63,20 @@ def test_entries_and_hard_states_of_all_groups_are_stored_together(connection):
     assert not connection.in_transaction
 
 
+def test_a_lone_entry_is_one_statement_and_refused_as_a_whole(connection):
+    commit(connection, added(GroupWrite(1, None, (entry(1),))))
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+    before = COMMITS.cumulated()[-1]
+    commit(connection, added(GroupWrite(1, None, (entry(2),))))
+    assert [statement.split()[0] for statement in said] == ["INSERT"]
+    assert COMMITS.cumulated()[-1] == before + 1
+    with pytest.raises(sqlite3.IntegrityError):
+        commit(connection, added(GroupWrite(1, None, (entry(2),))))
+    assert not connection.in_transaction
+    assert count(connection, "raft_app_raftentry") == 2
+
+
 def test_a_group_without_a_row_undoes_the_whole_transaction(connection):
     lost = (GroupWrite(1, HardState(3, 2, 1), (entry(1),)), GroupWrite(9, HardState(1, 0, 0), ()))
     with pytest.raises(StorageError, match="2 hard states met 1 groups"):

@@ -54,7 +54,7 @@ class Writer:
 
     def write(self, statement: str) -> WalReceipt:
         self.connection.execute(statement)
-        self.receipts.note()
+        self.receipts.note(self.connection)
         receipt = self.receipts.read()
         assert receipt is not None
         return receipt
@@ -144,7 +144,8 @@ def test_noting_gives_the_next_sync_nothing_more_to_write(
     monkeypatch.setattr(os, "fstat", note_asked)
     writer.write("INSERT INTO t VALUES (1)")
     os.utime(wal, (0, 0))  # a file that was not read for long has its times changed by reading
-    writer.receipts.note()
+    writer.receipts.note(writer.connection)
+    writer.receipts.note("another connection")  # whose files have to be found
     assert wal.stat().st_atime == 0
     assert asked
     assert wal.stat().st_ino not in asked  # who asks for times has the next write change them
@@ -238,7 +239,7 @@ def test_index_of_another_layout_gives_no_receipt(
     writer = Writer(tmp_path)
     monkeypatch.setattr(wal_receipt, "VERSION", 1)
     writer.connection.execute("CREATE TABLE t (data BLOB)")
-    writer.receipts.note()
+    writer.receipts.note(writer.connection)
     assert writer.receipts.read() is None
     writer.close()
 
