@@ -8,31 +8,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from raft_app.core.values import value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from raft_app.core.types import Entry, Proposal
     from raft_app.storage.protocol import GroupSpec
 
 
-@value
-class Propose:
+class Propose(Struct, frozen=True):
     """Append `proposal`; `token` is handed back to `proposed` with the index it got."""
 
     proposal: Proposal
     token: Any = None
 
 
-@value
-class Join:
+class Join(Struct, frozen=True):
     """The same request is in the log, not applied yet: wait for that entry's result."""
 
     index: int
     term: int
 
 
-@value
-class CommandAnswer:
+class CommandAnswer(Struct, frozen=True):
     """The same request was applied already: this is its result."""
 
     result: Any

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Struct
 
 from myqueue.contract.rules.work import Receipt, SettleKind
-from raft_app.core.values import value
 
 if TYPE_CHECKING:
     from myqueue.contract.records import BatchHeader
@@ -32,8 +31,7 @@ class Start(StrEnum):
     """After the last message that is in the log before the command."""
 
 
-@value
-class AppendBatch:
+class AppendBatch(Struct, frozen=True):
     """Appends a record batch."""
 
     batch: bytes

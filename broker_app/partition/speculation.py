@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from raft_app.core.values import value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from myqueue.contract.records import BatchHeader
@@ -19,8 +19,7 @@ Position = tuple[int, int]
 """(index, term) of an entry."""
 
 
-@value
-class AppendEffect:
+class AppendEffect(Struct, frozen=True):
     """What a proposed batch will change."""
 
     header: BatchHeader
@@ -28,8 +27,7 @@ class AppendEffect:
     """Its append timestamp."""
 
 
-@value
-class CommandEffect:
+class CommandEffect(Struct, frozen=True):
     """What a proposed command will change, as far as later requests must see it."""
 
     clock_ms: int

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from http_base.kept import Found, Kept
 from http_base.memory_budget import MemoryBudget
@@ -37,25 +39,24 @@ if TYPE_CHECKING:
     from raft_app.storage.protocol import GroupSpec, Operation, PeerAddress
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(msgspec.Struct):
     """The effects of one turn, in memory; the engine carries them out when the turn ends."""
 
-    rpcs: dict[int, list[tuple[int, Rpc]]] = field(default_factory=dict)
+    rpcs: dict[int, list[tuple[int, Rpc]]] = msgspec.field(default_factory=dict)
     """By broker id: (group id, RPC)."""
-    writes: list[tuple[Replica, Operation, Write | None]] = field(default_factory=list)
+    writes: list[tuple[Replica, Operation, Write | None]] = msgspec.field(default_factory=list)
     """To be stored; the write is reported back to the replica once it is durable."""
-    wanted: list[tuple[Replica, EntriesWanted]] = field(default_factory=list)
+    wanted: list[tuple[Replica, EntriesWanted]] = msgspec.field(default_factory=list)
     """Older entries that a node needs from storage."""
-    snapshots: list[tuple[Replica, int]] = field(default_factory=list)
+    snapshots: list[tuple[Replica, int]] = msgspec.field(default_factory=list)
     """Replica ids of peers that need a snapshot."""
-    committed: list[tuple[Replica, Sequence[Entry]]] = field(default_factory=list)
+    committed: list[tuple[Replica, Sequence[Entry]]] = msgspec.field(default_factory=list)
     """Next entries to be applied, once everything else has left or is being stored."""
-    batches: list[tuple[Replica, StoredBatch]] = field(default_factory=list)
+    batches: list[tuple[Replica, StoredBatch]] = msgspec.field(default_factory=list)
     """Newly applied batches, kept in memory for readers that keep up."""
-    applied: dict[int, Replica] = field(default_factory=dict)
+    applied: dict[int, Replica] = msgspec.field(default_factory=dict)
     """By group id: replicas that applied entries."""
-    leadership: dict[int, Replica] = field(default_factory=dict)
+    leadership: dict[int, Replica] = msgspec.field(default_factory=dict)
     """By group id: replicas whose role, leader, term or readiness changed."""
 
     def send(self, replica: Replica, rpcs: Sequence[Rpc]) -> None:

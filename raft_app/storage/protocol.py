@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from raft_app.core.values import value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,8 +113,7 @@ class DeleteGroup:
     group_id: int
 
 
-@value
-class GroupWrite:
+class GroupWrite(Struct, frozen=True):
     """Entries, a hard state, or both, of one group.
 
     Everything stored at or above the first entry's index is replaced.
@@ -295,8 +294,7 @@ class Scrubbed:
     """Whether the group has no more rows."""
 
 
-@value
-class StoredBatch:
+class StoredBatch(Struct, frozen=True):
     """One DATA entry as consumers see it."""
 
     base_offset: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from http_base.histogram import Histogram
 from raft_app.core.types import bytes_of
@@ -51,8 +52,7 @@ def operation_bytes(operation: Operation) -> int:
             return 64
 
 
-@dataclass(slots=True)
-class _Queued:
+class _Queued(Struct):
     """An operation on its way to the disk."""
 
     operation: Operation

@@ -209,7 +209,7 @@ def decode_frame(frame: Frame) -> list[tuple[int, Rpc]]:
     Raises:
         FrameError: the frame carries no RPCs, or its body is not exactly what its kind demands.
     """
-    kind, group_id, sender, body = frame
+    kind, group_id, sender, body = frame.kind, frame.group_id, frame.sender, frame.body
     try:
         single = _READERS.get(kind)
         if single is not None:

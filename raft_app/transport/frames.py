@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zlib import crc32
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +84,7 @@ class FrameError(Exception):
         self.reason = reason
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """One received frame. `body` is valid until the reader's buffer is asked for again."""
 
     kind: FrameKind
@@ -91,7 +93,7 @@ class Frame(NamedTuple):
     body: memoryview
 
 
-class EncodedFrame(NamedTuple):
+class EncodedFrame(msgspec.Struct, frozen=True):
     """One frame to send, in buffers to be written one after the other."""
 
     size_bytes: int

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from broker_app import log_reading as reading
 from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor, Truncate

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import pytest
+from msgspec.structs import replace
 
 from broker_app.partition.commands import (
     AppendBatch,

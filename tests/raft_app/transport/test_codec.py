@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as change
 
 from raft_app.core.types import AppendEntries, EntryKind, Heartbeat, HeartbeatReply, Rpc
 from raft_app.transport.codec import MAX_NUMBER, MIN_REFERRED_BYTES, decode_frame, encode_rpcs
@@ -165,7 +166,7 @@ def test_a_wrong_group_or_sender_in_the_header_is_refused(rpc):
     right = frame_of(kind, body)
     numbers = (1, MAX_NUMBER + 1) if kind in MANY else (0, MAX_NUMBER + 1)
     for number in numbers:
-        for wrong in (right._replace(group_id=number), right._replace(sender=number)):
+        for wrong in (change(right, group_id=number), change(right, sender=number)):
             with pytest.raises(FrameError):
                 decode_frame(wrong)
 

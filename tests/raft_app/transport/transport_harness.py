@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from http_base.memory_budget import MemoryBudget
 from http_base.tls import Tls
@@ -231,7 +232,7 @@ class HandPeer:
                 data = await self.reader.read(1 << 16)
                 assert data, "the other side closed the connection"
                 self.pending += [
-                    frame._replace(body=bytes(frame.body)) for frame in self.frames.feed(data)
+                    replace(frame, body=bytes(frame.body)) for frame in self.frames.feed(data)
                 ]
         return self.pending.pop(0)
 
