@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from http_base.tasks import observe
 from raft_app.engine.throttle import Throttle
 from raft_app.engine.tick_intervals import TickIntervals
-from raft_app.storage.protocol import CorruptEntry
+from raft_app.storage.protocol import CorruptEntry, ScrubMark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -324,14 +324,14 @@ class Scrubber:
 
     async def _scrub(self, replica: Replica) -> None:
         storage, size = self._context.storage, self._context.config.scrub_part_bytes
-        after_index, is_complete = 0, False
+        mark, is_complete = ScrubMark(), False
         while not is_complete and self._context.is_present(replica):
             await self._throttle.take(size)
             try:
-                step = await self._context.read(storage.scrub, replica.group_id, after_index, size)
+                step = await self._context.read(storage.scrub, replica.group_id, mark, size)
             except CorruptEntry as error:
                 if self._context.is_present(replica):
                     self._context.engine_loop.make_faulty(replica, str(error))
                 return
             self.rows += step.rows
-            after_index, is_complete = step.last_index, step.complete
+            mark, is_complete = step.mark, step.complete

@@ -283,11 +283,23 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubMark:
+    """Where a step of a scrub ended, and the next one goes on; the first begins with this."""
+
+    index: int = 0
+    """The highest that was looked at."""
+    term: int = 0
+    """Of the entry there. While that is stored, so is all that the step has seen before it."""
+    end_offset: int | None = None
+    """After the last message up to there; None when not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scrubbed:
     """How far one step of a scrub has got."""
 
-    last_index: int
-    """Where the next step goes on; the highest index looked at."""
+    mark: ScrubMark
+    """Where the next step goes on."""
     rows: int
     """How many were verified in this step."""
     complete: bool
@@ -386,14 +398,14 @@ class Storage(Protocol):
             CorruptEntry: a checksum does not match.
         """
 
-    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
-        """Verify the rows above `after_index`: checksums, and that none is missing.
+    def scrub(self, group_id: int, after: ScrubMark, max_bytes: int) -> Scrubbed:
+        """Verify the rows above a mark: checksums, and that none is missing.
 
-        Also the checkpoint, when `after_index` is 0. A group that is not here has no rows.
+        At the beginning also the checkpoint. A group that is not here has no rows.
 
         Args:
             group_id: whose.
-            after_index: `Scrubbed.last_index` of the step before, or 0.
+            after: `Scrubbed.mark` of the step before, or `ScrubMark()`.
             max_bytes: limit on what is read, in `Entry.size_bytes`; at least one row is.
 
         Raises:

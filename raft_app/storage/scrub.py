@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import EntryKind
-from raft_app.storage.protocol import CorruptEntry, Scrubbed
+from raft_app.storage.protocol import CorruptEntry, Scrubbed, ScrubMark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,18 +26,18 @@ class Bounds:
 class Scrub:
     """One step: rows in order, each compared with the one before."""
 
-    def __init__(self, group_id: int, after_index: int, max_bytes: int) -> None:
+    def __init__(self, group_id: int, after: ScrubMark, max_bytes: int) -> None:
         """Begin after a row, which is looked at again if it is still there.
 
         Args:
             group_id: whose rows.
-            after_index: the last row of the step before; 0 at the beginning.
+            after: the last row of the step before.
             max_bytes: limit on the sum of `Entry.size_bytes`; one row is verified anyway.
         """
         self._group_id = group_id
-        self._after_index = after_index
+        self._after = after
         self._max_bytes = max_bytes
-        self._previous_index = 0 if after_index == 0 else None
+        self._previous_index = 0 if after.index == 0 else None
         """`None` when unknown: what was there was replaced or deleted since."""
         self._end_offset: int | None = None
 
@@ -45,24 +45,27 @@ class Scrub:
         """Verify rows up to the limit.
 
         Args:
-            found: the group's rows from `after_index` on, that one included; taking one verifies
-                its checksum. All from one state of the database.
+            found: the group's rows from the mark on, that one included; taking one verifies its
+                checksum. All from one state of the database.
 
         Raises:
             CorruptEntry: a row is missing between two others, or before the first.
         """
-        last_index, rows, size_bytes = self._after_index, 0, 0
+        mark, rows, size_bytes = self._after, 0, 0
         for bounds, entry in found:
-            if entry.index != self._after_index:
+            if entry.index != self._after.index:
                 size_bytes += entry.size_bytes
                 if rows and size_bytes > self._max_bytes:
-                    return Scrubbed(last_index, rows, complete=False)
+                    return Scrubbed(mark, rows, complete=False)
                 self._check(bounds, entry)
                 rows += 1
-            self._previous_index = last_index = entry.index
+            elif entry.term == self._after.term:  # nothing before it was replaced
+                self._end_offset = self._after.end_offset
+            self._previous_index = entry.index
             if entry.kind is EntryKind.DATA:
                 self._end_offset = entry.base_offset + entry.record_count
-        return Scrubbed(last_index, rows, complete=True)
+            mark = ScrubMark(entry.index, entry.term, self._end_offset)
+        return Scrubbed(mark, rows, complete=True)
 
     def _check(self, bounds: Bounds, entry: Entry) -> None:
         if not bounds.installing and entry.index > bounds.first_index:
@@ -81,7 +84,7 @@ class Scrub:
         """Compare with the messages before; holes below the log start do no harm."""
         expected = self._end_offset
         if expected is None:
-            expected = bounds.log_start_offset if self._after_index == 0 else offset
+            expected = bounds.log_start_offset if self._after.index == 0 else offset
         if offset != expected and max(offset, expected) > bounds.log_start_offset:
             raise CorruptEntry(
                 self._group_id, f"offset {expected} of group {self._group_id} is not stored"

@@ -31,6 +31,7 @@ from raft_app.storage.protocol import (
     SaveIdentity,
     SavePeers,
     Scrubbed,
+    ScrubMark,
     SetFaulty,
     StorageError,
     StorageRefusal,
@@ -319,8 +320,8 @@ class MemoryStorage:
             found = replica.data_entries(offset, high_watermark)
             return rows_within(group_id, offset, max_bytes, found)
 
-    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
-        """Verify the rows above `after_index`; at the beginning, the checkpoint too.
+    def scrub(self, group_id: int, after: ScrubMark, max_bytes: int) -> Scrubbed:
+        """Verify the rows above a mark; at the beginning, the checkpoint too.
 
         Raises:
             CorruptEntry: a row is damaged, or one is missing.
@@ -329,10 +330,10 @@ class MemoryStorage:
             self._require_open()
             replica = self._replicas.get(group_id)
             if replica is None:
-                return Scrubbed(after_index, rows=0, complete=True)
-            if after_index == 0:
+                return Scrubbed(after, rows=0, complete=True)
+            if after.index == 0:
                 replica.scrub_checkpoint()
-            return Scrub(group_id, after_index, max_bytes).run(replica.bounded_entries(after_index))
+            return Scrub(group_id, after, max_bytes).run(replica.bounded_entries(after.index))
 
     # --- the bad disk -----------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from raft_app.storage.protocol import (
     Operation,
     PeerAddress,
     Scrubbed,
+    ScrubMark,
     StorageError,
     StorageRefusal,
     StoredBatch,
@@ -395,14 +396,14 @@ class SqliteStorage:
             found = EntryTable(cursor).data_entries(group_id, offset, high_watermark)
             return rows_within(group_id, offset, max_bytes, found)
 
-    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
-        """Verify the rows above `after_index`; at the beginning, what is stored beside them too.
+    def scrub(self, group_id: int, after: ScrubMark, max_bytes: int) -> Scrubbed:
+        """Verify the rows above a mark; at the beginning, what is stored beside them too.
 
         Raises:
             CorruptEntry: something does not match its checksum, or a row is missing.
         """
         with self._database.cursor() as cursor:
-            if after_index == 0:
+            if after.index == 0:
                 verify_group(cursor, self.alias, group_id)
-            found = EntryTable(cursor).bounded_entries(group_id, after_index)
-            return Scrub(group_id, after_index, max_bytes).run(found)
+            found = EntryTable(cursor).bounded_entries(group_id, after.index)
+            return Scrub(group_id, after, max_bytes).run(found)

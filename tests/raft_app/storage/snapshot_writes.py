@@ -6,7 +6,7 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import HardState
-from raft_app.storage.protocol import DeleteGroup, ReleaseSpace, SaveCheckpoint
+from raft_app.storage.protocol import DeleteGroup, ReleaseSpace, SaveCheckpoint, ScrubMark
 from tests.doubles.storage import MemoryStorage
 from tests.raft_app.storage.storage_harness import (
     append,
@@ -78,7 +78,7 @@ def told(storage: Storage) -> dict[str, Any]:
         entries = storage.read_entries(group_id, initial.first_index, initial.last_index, MIB)
         found[f"rows {group_id}"] = rows
         found[f"entries {group_id}"] = entries
-        found[f"scrub {group_id}"] = storage.scrub(group_id, 0, MIB)
+        found[f"scrub {group_id}"] = storage.scrub(group_id, ScrubMark(), MIB)
     return found
 
 

@@ -12,6 +12,7 @@ from raft_app.storage.protocol import (
     DeleteGroup,
     ReleaseSpace,
     SaveCheckpoint,
+    ScrubMark,
     StorageError,
 )
 from tests.raft_app.storage.storage_harness import (
@@ -50,7 +51,7 @@ def filled(disk: Disk, *, last_index: int = 10, applied_index: int = 8) -> Stora
 
 
 def rows(storage: Storage) -> int:
-    return storage.scrub(1, 0, MIB).rows
+    return storage.scrub(1, ScrubMark(), MIB).rows
 
 
 def messages(storage: Storage, offset: int = 0) -> list[int]:
@@ -162,7 +163,7 @@ def test_each_step_leaves_a_sound_replica(disk: Disk) -> None:
             range(first_index, 21)
         )
         assert messages(storage, 6) == [13, 15, 17, 19]
-        assert storage.scrub(1, 0, MIB).complete
+        assert storage.scrub(1, ScrubMark(), MIB).complete
 
 
 def test_steps_are_bounded_in_bytes(disk: Disk) -> None:
@@ -204,7 +205,7 @@ def test_log_with_a_missing_entry_stays_as_it_is(disk: Disk) -> None:
     assert len(disk.storage.read_entries(1, 5, 10, MIB)) == 6
     assert repeat(disk.storage, compact(9, term=2)) == 1
     with pytest.raises(CorruptEntry, match="entry 4 of group 1 is missing"):
-        disk.storage.scrub(1, 0, MIB)
+        disk.storage.scrub(1, ScrubMark(), MIB)
 
 
 def test_log_with_a_damaged_entry_before_its_new_beginning_stays_as_it_is(disk: Disk) -> None:
@@ -232,7 +233,7 @@ def test_dropped_replica_leaves_nothing_once_its_space_is_released(disk: Disk) -
     assert [group.spec.group_id for group in storage.load_groups()] == [2]
     assert storage.read_entries(1, 1, 9, MIB) == []
     assert storage.read_batches(1, 0, 9, MIB) == []
-    assert storage.scrub(1, 0, MIB).rows == 0
+    assert storage.scrub(1, ScrubMark(), MIB).rows == 0
     storage.write([ReleaseSpace()])
     while storage.release_left():
         storage.write([ReleaseSpace()])

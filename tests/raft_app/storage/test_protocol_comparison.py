@@ -17,6 +17,7 @@ from raft_app.storage.protocol import (
     DeleteGroup,
     ReleaseSpace,
     SaveCheckpoint,
+    ScrubMark,
     SetFaulty,
     StorageError,
 )
@@ -184,13 +185,13 @@ def outcome(call: Callable[..., object], *args: Any) -> object:
 
 def scrubbed(storage: Storage, group_id: int, max_bytes: int) -> list[object]:
     found: list[object] = []
-    after_index, complete = 0, False
+    mark, complete = ScrubMark(), False
     while not complete:
-        step = outcome(storage.scrub, group_id, after_index, max_bytes)
+        step = outcome(storage.scrub, group_id, mark, max_bytes)
         found.append(step)
         if isinstance(step, str):
             break
-        after_index, complete = step.last_index, step.complete
+        mark, complete = step.mark, step.complete
     return found
 
 

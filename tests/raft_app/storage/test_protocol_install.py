@@ -12,6 +12,7 @@ from raft_app.storage.protocol import (
     DeleteGroup,
     GroupSpec,
     SaveCheckpoint,
+    ScrubMark,
     StorageError,
 )
 from tests.raft_app.storage.storage_harness import (
@@ -90,14 +91,14 @@ def test_install_goes_on_after_a_restart_and_ends_with_the_snapshot(disk: Disk) 
     assert initial.entries == (data_entry(15, term=3, offset=6),)
     assert offsets(storage, 0) == list(range(7))
     assert storage.read_entries(1, 15, 15, MIB) == [data_entry(15, term=3, offset=6)]
-    assert storage.scrub(1, 0, MIB).rows == 7
+    assert storage.scrub(1, ScrubMark(), MIB).rows == 7
 
 
 def test_only_messages_stay_below_a_snapshot(disk: Disk) -> None:
     lagging(disk).write([install(data_entry(9, offset=3)), finish(9, next_offset=4)])
     kept = disk.storage.read_rows(1, 0, 99, MIB)
     assert [entry.index for entry in kept] == [1, 3, 4, 9]
-    assert disk.storage.scrub(1, 0, MIB).rows == 4
+    assert disk.storage.scrub(1, ScrubMark(), MIB).rows == 4
     for index in (1, 2, 5, 9):
         assert disk.storage.read_entries(1, index, 9, MIB) == []
 
@@ -120,10 +121,10 @@ def test_messages_below_the_log_start_of_a_snapshot_are_gone(disk: Disk) -> None
     assert offsets(storage, 0) == offsets(storage, 2) == []
     assert offsets(storage, 10) == [10]
     storage.write([finish(20, next_offset=11, log_start_offset=10)])
-    assert storage.scrub(1, 0, MIB).complete
+    assert storage.scrub(1, ScrubMark(), MIB).complete
     storage.write([compact(1, log_start_offset=10)])
     assert not storage.compact_left(1)
-    assert storage.scrub(1, 0, MIB).rows == 1
+    assert storage.scrub(1, ScrubMark(), MIB).rows == 1
     assert only_group(disk.reopened()).faulty == ""
 
 
@@ -212,7 +213,7 @@ def test_damage_to_an_installed_row_is_noticed(disk: Disk) -> None:
     with pytest.raises(Exception, match="checksum"):
         disk.storage.read_rows(1, 3, 99, MIB)
     with pytest.raises(Exception, match="checksum"):
-        disk.storage.scrub(1, 0, MIB)
+        disk.storage.scrub(1, ScrubMark(), MIB)
 
 
 COMMAND = Entry(9, 1, EntryKind.COMMAND, b"pop")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_app.storage.protocol import CorruptEntry, SaveCheckpoint, Scrubbed
+from raft_app.storage.protocol import CorruptEntry, SaveCheckpoint, Scrubbed, ScrubMark
 from tests.raft_app.storage.storage_harness import (
     append,
     checkpoint_at,
@@ -32,14 +32,14 @@ def filled(disk: Disk) -> Disk:
 
 
 def scrub(disk: Disk, max_bytes: int = MIB) -> list[Scrubbed]:
-    steps = [disk.storage.scrub(1, 0, max_bytes)]
+    steps = [disk.storage.scrub(1, ScrubMark(), max_bytes)]
     while not steps[-1].complete:
-        steps.append(disk.storage.scrub(1, steps[-1].last_index, max_bytes))
+        steps.append(disk.storage.scrub(1, steps[-1].mark, max_bytes))
     return steps
 
 
 def test_every_row_is_verified_once_in_bounded_steps(filled: Disk) -> None:
-    assert [(step.last_index, step.rows) for step in scrub(filled, 4_000)] == [
+    assert [(step.mark.index, step.rows) for step in scrub(filled, 4_000)] == [
         (6, 4),
         (10, 4),
         (14, 4),
@@ -47,7 +47,7 @@ def test_every_row_is_verified_once_in_bounded_steps(filled: Disk) -> None:
         (20, 2),
     ]
     assert [step.rows for step in scrub(filled, 1)] == [1] * 18
-    assert scrub(filled) == [Scrubbed(20, 18, complete=True)]
+    assert scrub(filled) == [Scrubbed(ScrubMark(20, 1, 20), 18, complete=True)]
 
 
 @pytest.mark.parametrize("max_bytes", [1, MIB])
@@ -85,20 +85,23 @@ def test_lost_beginning_of_the_log_is_found(disk: Disk) -> None:
 def test_damaged_checkpoint_is_found_at_the_beginning(filled: Disk) -> None:
     filled.damage_checkpoint(1)
     with pytest.raises(CorruptEntry, match="checkpoint of group 1"):
-        filled.storage.scrub(1, 0, MIB)
-    assert filled.storage.scrub(1, 5, MIB).complete
+        filled.storage.scrub(1, ScrubMark(), MIB)
+    assert filled.storage.scrub(1, ScrubMark(5), MIB).complete
 
 
 def test_row_that_was_replaced_or_deleted_between_two_steps_is_no_damage(filled: Disk) -> None:
-    assert filled.storage.scrub(1, 0, 10_000).last_index == 12
+    assert filled.storage.scrub(1, ScrubMark(), 10_000).mark == ScrubMark(12, 1, 12)
     filled.storage.write([SaveCheckpoint(1, checkpoint_at(16))])
     filled.storage.write([compact(17, log_start_offset=14)])
-    assert filled.storage.scrub(1, 12, MIB) == Scrubbed(20, 6, complete=True)
+    rest = filled.storage.scrub(1, ScrubMark(12, 1, 12), MIB)
+    assert rest == Scrubbed(ScrubMark(20, 1, 20), 6, complete=True)
     filled.storage.write([append(data_entry(17, term=2), noop(18, term=2))])
-    assert filled.storage.scrub(1, 20, MIB) == Scrubbed(20, 0, complete=True)
+    mark = ScrubMark(18, 1, 18)  # of a term before that of the entry that is there now
+    assert filled.storage.scrub(1, mark, MIB) == Scrubbed(ScrubMark(18, 2), 0, complete=True)
+    assert filled.storage.scrub(1, rest.mark, MIB) == Scrubbed(rest.mark, 0, complete=True)
 
 
 def test_group_that_is_not_here_has_nothing_to_verify(disk: Disk) -> None:
-    assert disk.storage.scrub(7, 0, MIB) == Scrubbed(0, 0, complete=True)
+    assert disk.storage.scrub(7, ScrubMark(), MIB) == Scrubbed(ScrubMark(), 0, complete=True)
     disk.storage.write([create()])
-    assert disk.storage.scrub(1, 0, MIB) == Scrubbed(0, 0, complete=True)
+    assert disk.storage.scrub(1, ScrubMark(), MIB) == Scrubbed(ScrubMark(), 0, complete=True)

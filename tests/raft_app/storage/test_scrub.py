@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raft_app.core.types import EntryKind
-from raft_app.storage.protocol import CorruptEntry, Scrubbed
+from raft_app.storage.protocol import CorruptEntry, Scrubbed, ScrubMark
 from raft_app.storage.scrub import Bounds, Scrub
 from tests.raft_app.storage.storage_harness import data_entry, noop
 
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
     from raft_app.core.types import Entry
 
 MIB = 1 << 20
+BEGINNING = ScrubMark()
 
 
 def scrub(
     rows: list[Entry],
     *,
-    after_index: int = 0,
+    after: ScrubMark = BEGINNING,
     max_bytes: int = MIB,
     first_index: int = 1,
     log_start_offset: int = 0,
     installing: bool = False,
 ) -> Scrubbed:
     bounds = Bounds(first_index, log_start_offset, installing)
-    found = ((bounds, row) for row in rows if row.index >= after_index)
-    return Scrub(1, after_index, max_bytes).run(found)
+    found = ((bounds, row) for row in rows if row.index >= after.index)
+    return Scrub(1, after, max_bytes).run(found)
 
 
 def sound(count: int, *, first_index: int) -> list[Entry]:
@@ -54,6 +55,7 @@ def sound(count: int, *, first_index: int) -> list[Entry]:
     max_bytes=st.integers(1, 1_000),
 )
 @example(count=3, first_index=3, missing=1, max_bytes=1)
+@example(count=25, first_index=24, missing=15, max_bytes=1)  # a step ends between two messages
 def test_any_missing_row_but_the_last_is_found(
     count: int, first_index: int, missing: int, max_bytes: int
 ) -> None:
@@ -66,20 +68,27 @@ def test_any_missing_row_but_the_last_is_found(
         after = rows[missing:]
         lost = after[0].index > first_index or any(row.kind is EntryKind.DATA for row in after)
     caught = False
-    after_index, complete, seen = 0, False, 0
+    mark, complete, seen = BEGINNING, False, 0
     while not complete and not caught:
         try:
-            step = scrub(
-                rows, after_index=after_index, max_bytes=max_bytes, first_index=first_index
-            )
+            step = scrub(rows, after=mark, max_bytes=max_bytes, first_index=first_index)
         except CorruptEntry:
             caught = True
             continue
-        after_index, complete, seen = step.last_index, step.complete, seen + step.rows
+        mark, complete, seen = step.mark, step.complete, seen + step.rows
         assert step.rows > 0 or complete
     assert caught == lost
     if not lost:
-        assert (after_index, seen) == (rows[-1].index, len(rows))
+        assert (mark.index, seen) == (rows[-1].index, len(rows))
+
+
+def test_what_a_step_knew_counts_as_long_as_its_last_entry_is_there() -> None:
+    rows = [noop(9), data_entry(10, offset=7)]
+    with pytest.raises(CorruptEntry, match="offset 5 of group 1 is not stored"):
+        scrub(rows, after=ScrubMark(9, rows[0].term, end_offset=5), first_index=9)
+    other_term = rows[0].term + 1  # what stood there was replaced, and what came before it
+    step = scrub(rows, after=ScrubMark(9, other_term, end_offset=5), first_index=9)
+    assert step == Scrubbed(ScrubMark(10, rows[1].term, end_offset=8), 1, complete=True)
 
 
 def test_hole_below_the_log_start_does_no_harm() -> None:

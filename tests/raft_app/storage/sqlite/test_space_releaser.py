@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_app.storage.protocol import DeleteGroup, ReleaseSpace, SaveCheckpoint, StorageError
+from raft_app.storage.protocol import (
+    DeleteGroup,
+    ReleaseSpace,
+    SaveCheckpoint,
+    ScrubMark,
+    StorageError,
+)
 from raft_app.storage.sqlite.storage import SqliteStorage
 from tests.raft_app.storage.storage_harness import (
     SqliteDisk,
@@ -119,7 +125,7 @@ def test_appends_and_reads_go_on_between_the_steps(storage: SqliteStorage) -> No
         storage.write([ReleaseSpace(), append(*entries(index, 1), group_id=2)])
         left = storage.release_left()
         assert storage.read_rows(2, index - 2, index, MIB) == entries(index - 1, 2)
-    assert storage.scrub(2, 0, 64 * MIB).rows == index
+    assert storage.scrub(2, ScrubMark(), 64 * MIB).rows == index
 
 
 def test_rows_of_a_dropped_replica_go_in_steps(storage: SqliteStorage) -> None:
