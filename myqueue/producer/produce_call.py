@@ -5,7 +5,9 @@ A list that is too long for a manager goes there as a batch, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import BATCH, MAX_JSON_BODY_BYTES, MSGPACK
@@ -34,7 +36,7 @@ COMPRESSED_BYTES_MIN = 512
 """Below this, compression costs more than it saves."""
 
 
-class Target(NamedTuple):
+class Target(Struct, frozen=True):
     """Where a batch goes and under which stamp."""
 
     topic: str

@@ -16,7 +16,10 @@ The contract of a driver:
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from myqueue.contract.errors import QueueError
 
@@ -47,7 +50,7 @@ class Pending(Protocol):
         ...
 
 
-class Ask(NamedTuple):
+class Ask(Struct, frozen=True):
     """Send a request and wait for its answer. The result is an `Answer`."""
 
     address: str
@@ -55,7 +58,7 @@ class Ask(NamedTuple):
     timeout_s: float
 
 
-class Begin(NamedTuple):
+class Begin(Struct, frozen=True):
     """Send a request; its answer is waited for later. The result is a `Pending`."""
 
     address: str
@@ -65,7 +68,7 @@ class Begin(NamedTuple):
     """Longest wait for a connection, where the driver waits for it; without it, the transport's."""
 
 
-class Await(NamedTuple):
+class Await(Struct, frozen=True):
     """Wait for the answer of what was begun. The result is an `Answer`, or None when none came."""
 
     pending: Pending
@@ -73,20 +76,20 @@ class Await(NamedTuple):
     """Longest wait; without it, until the request's own timeout."""
 
 
-class AwaitAny(NamedTuple):
+class AwaitAny(Struct, frozen=True):
     """Wait until some answers are there. The result is the list of those `Pending`s."""
 
     pendings: Sequence[Pending]
     timeout_s: float
 
 
-class Pause(NamedTuple):
+class Pause(Struct, frozen=True):
     """Wait so many seconds."""
 
     seconds: float
 
 
-class Acquire(NamedTuple):
+class Acquire(Struct, frozen=True):
     """Wait for a lock. The result is whether it is held."""
 
     lock: Lock
@@ -138,13 +141,13 @@ def _shortened(effect: Effect, remaining_s: float) -> Effect:
     """Return an effect that waits no longer than the time that is left; itself if it does not."""
     match effect:
         case Ask(timeout_s=wait_s) | AwaitAny(timeout_s=wait_s) if wait_s > remaining_s:
-            return effect._replace(timeout_s=remaining_s)
+            return replace(effect, timeout_s=remaining_s)
         case Begin(connect_s=None):
-            return effect._replace(connect_s=remaining_s)
+            return replace(effect, connect_s=remaining_s)
         case Await(patience_s=patience_s) if patience_s is None or patience_s > remaining_s:
-            return effect._replace(patience_s=remaining_s)
+            return replace(effect, patience_s=remaining_s)
         case Pause(seconds) if seconds > remaining_s:
             return Pause(remaining_s)
         case Acquire(timeout_s=limit_s) if limit_s is None or limit_s > remaining_s:
-            return effect._replace(timeout_s=remaining_s)
+            return replace(effect, timeout_s=remaining_s)
     return effect

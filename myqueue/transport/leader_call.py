@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from myqueue.contract.http1 import Request
 from myqueue.transport.blocking import msgpack_request
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from myqueue.transport.rotation import TopicPartition
 
 
-class LeaderCall(NamedTuple):
+class LeaderCall(Struct, frozen=True):
     """A call that belongs to a partition's leader, harmless when repeated.
 
     The requests are made anew for each try, with the registration as it then is; what makes the
