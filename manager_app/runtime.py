@@ -22,6 +22,7 @@ from myqueue.contract.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from datetime import datetime
+    from types import TracebackType
     from typing import Any
 
     from manager_app.brokers.client import BrokerClient
@@ -201,9 +202,8 @@ class ManagerRuntime:
             await self.database.run(self.metadata.poll)
             return self.metadata.topic(name)
 
-    @contextmanager
-    def passing(self, calls: int = 1, *, waits: bool = False) -> Iterator[None]:
-        """Count calls while they are passed on.
+    def passing(self, calls: int = 1, *, waits: bool = False) -> Passing:
+        """Return what counts calls while they are passed on.
 
         Args:
             calls: how many.
@@ -219,18 +219,37 @@ class ManagerRuntime:
                 f" takes {self.open_calls_max}, not {calls} more",
                 retry_after_ms=retry_after.PASSED_CALLS_MS,
             )
-        self._count(calls, waits=waits)
-        try:
-            yield
-        finally:
-            self._count(-calls, waits=waits)
+        return Passing(self, calls, waits=waits)
 
-    def _count(self, calls: int, *, waits: bool) -> None:
-        if waits:
-            self.waiting_calls += calls
+
+class Passing:
+    """Some calls that are being passed on in a `with`."""
+
+    __slots__ = ("_calls", "_runtime", "_waits")
+
+    def __init__(self, runtime: ManagerRuntime, calls: int, *, waits: bool) -> None:
+        self._runtime = runtime
+        self._calls = calls
+        self._waits = waits
+
+    def __enter__(self) -> None:
+        """Count them."""
+        self._count(self._calls)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Count them no longer."""
+        self._count(-self._calls)
+
+    def _count(self, calls: int) -> None:
+        if self._waits:
+            self._runtime.waiting_calls += calls
         else:
-            self.open_calls += calls
-        OPEN_CALLS.inc(calls)
+            self._runtime.open_calls += calls
 
 
 _installed: ManagerRuntime | None = None
@@ -279,3 +298,11 @@ def current() -> ManagerRuntime:
     if _installed is None:
         raise RuntimeError("this process runs no manager; start one with: manage.py manager")
     return _installed
+
+
+def _calls_now() -> float:
+    """Return how many calls are being passed on, long polls included."""
+    return 0 if _installed is None else _installed.open_calls + _installed.waiting_calls
+
+
+OPEN_CALLS.set_function(_calls_now)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,12 +34,14 @@ from myqueue.contract.inputs import BATCH, BATCH_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from http_base.cluster_http import ClusterAnswer, ForwardedCall
     from http_base.tls import Tls
     from manager_app.metadata import MetadataCopy
 
 _A = TypeVar("_A", bound=msgspec.Struct)
+_NOT_COUNTED = nullcontext()
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 1.0
@@ -212,12 +214,12 @@ class BrokerClient:
             address, call, timeout_s=timeout_s, connect_timeout_s=CONNECT_TIMEOUT_S
         )
 
+    def _place(self, address: str, call: BrokerCall) -> AbstractContextManager[None]:
+        """Return what counts a long poll while it is at its broker."""
+        return self._waits_at(address) if call.wait_ms else _NOT_COUNTED
+
     @contextmanager
-    def _place(self, address: str, call: BrokerCall) -> Iterator[None]:
-        """Count a long poll while it is at its broker."""
-        if not call.wait_ms:
-            yield
-            return
+    def _waits_at(self, address: str) -> Iterator[None]:
         if self._waiting[address] >= WAITING_CALLS_PER_BROKER:
             raise Overloaded(
                 f"{self._waiting[address]} calls of this manager wait at one broker already; try"

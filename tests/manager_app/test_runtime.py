@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prometheus_client import generate_latest
 
+from manager_app.metrics import OPEN_CALLS
 from manager_app.models import Topic
 from manager_app.services.cluster import fenced, metadata_bump
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
@@ -56,6 +58,7 @@ async def test_calls_are_counted_while_they_are_passed_on(site):
     site.runtime.open_calls_max = 1
     with site.runtime.passing():
         assert site.runtime.open_calls == 1
+        assert b"queue_manager_open_calls 1.0\n" in generate_latest(OPEN_CALLS)
         with pytest.raises(Overloaded) as raised, site.runtime.passing():
             pass
         assert raised.value.retry_after_ms
