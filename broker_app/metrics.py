@@ -168,7 +168,7 @@ def _storage(engine: Engine) -> Iterator[Metric]:
     )
     yield histogram(
         f"{PREFIX}_commit_seconds",
-        "Time of the COMMIT of what adds to logs: one write and sync of the WAL",
+        "Time of the commit of what adds to logs: one write and sync of the WAL",
         engine.commits,
     )
     yield from gauges(

@@ -86,6 +86,42 @@ ENGINE_MUTANTS = (
         "::test_any_flipped_bit_before_the_last_transaction_is_corruption",
     ),
     Mutant(
+        name="receipt-of-old-files",
+        fault="After the last connection was closed, the receipt tells of files that are gone",
+        path="raft_app/storage/wal/receipt.py",
+        old="        if connection is not self._connection:\n",
+        new="        if self._connection is None:\n",
+        test=f"{_TESTS}/storage/wal/test_receipt.py"
+        "::test_receipt_follows_the_database_through_its_last_connection",
+    ),
+    Mutant(
+        name="lone-entry-beside-its-state",
+        fault="Of an entry that comes with a term and a vote, only the entry is stored",
+        path="raft_app/storage/sqlite/group_writes.py",
+        old="if len(self._rows) != 1 or self._hard_states:",
+        new="if len(self._rows) != 1:",
+        test=f"{_TESTS}/storage/sqlite/test_group_writes.py"
+        "::test_a_lone_entry_with_a_hard_state_is_stored_with_it",
+    ),
+    Mutant(
+        name="scrub-forgets-the-offset",
+        fault="A step of a scrub does not know which message should come first",
+        path="raft_app/storage/scrub.py",
+        old="                self._end_offset = self._after.end_offset\n",
+        new="                pass\n",
+        test=f"{_TESTS}/storage/test_scrub.py"
+        "::test_what_a_step_knew_counts_as_long_as_its_last_entry_is_there",
+    ),
+    Mutant(
+        name="scrub-believes-what-was-replaced",
+        fault="A step of a scrub goes on from an entry that was replaced since",
+        path="raft_app/storage/scrub.py",
+        old="            elif entry.term == self._after.term:  # nothing before it was replaced\n",
+        new="            else:\n",
+        test=f"{_TESTS}/storage/test_scrub.py"
+        "::test_what_a_step_knew_counts_as_long_as_its_last_entry_is_there",
+    ),
+    Mutant(
         name="checksum-not-verified",
         fault="A row of the log is read without verifying its checksum",
         path="raft_app/storage/sqlite/entry_table.py",

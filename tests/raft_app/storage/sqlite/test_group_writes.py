@@ -77,6 +77,13 @@ def test_a_lone_entry_is_one_statement_and_refused_as_a_whole(connection):
     assert count(connection, "raft_app_raftentry") == 2
 
 
+def test_a_lone_entry_with_a_hard_state_is_stored_with_it(connection):
+    commit(connection, added(GroupWrite(1, HardState(3, 2, 1), (entry(1),))))
+    assert count(connection, "raft_app_raftentry") == 1
+    states = connection.execute('SELECT term, vote, "commit" FROM raft_app_raftgroup')
+    assert states.fetchall() == [(3, 2, 1), (0, 0, 0)]
+
+
 def test_a_group_without_a_row_undoes_the_whole_transaction(connection):
     lost = (GroupWrite(1, HardState(3, 2, 1), (entry(1),)), GroupWrite(9, HardState(1, 0, 0), ()))
     with pytest.raises(StorageError, match="2 hard states met 1 groups"):
