@@ -66,9 +66,9 @@ SLEEP_CALLS_MAX = 40
 """More than of a write to one awake, of all brokers together."""
 
 STORAGE_MAX = {"leader: storage": 30, "followers: storage": 34}
-PRODUCED_MAX = STORAGE_MAX | {"leader: HTTP": 142, "leader: engine": 160, "followers": 158}
+PRODUCED_MAX = STORAGE_MAX | {"leader: HTTP": 128, "leader: engine": 160, "followers": 158}
 """Some 10 % above what was measured, since it depends a little on what meets in one turn."""
-POPPED_MAX = STORAGE_MAX | {"leader: HTTP": 210, "leader: engine": 160, "followers": 158}
+POPPED_MAX = STORAGE_MAX | {"leader: HTTP": 202, "leader: engine": 160, "followers": 158}
 
 
 class Counting:
