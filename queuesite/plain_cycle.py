@@ -81,6 +81,8 @@ class PlainCycle:
 
     def answered(self, answer: DirectAnswer) -> None:
         """Send the answer and go on with the connection."""
+        if self.response_complete:
+            return  # what came after the answer failed, which the log tells
         self.response_started = self.response_complete = True
         try:
             if not self.disconnected:

@@ -51,21 +51,25 @@ class Scrub:
         Raises:
             CorruptEntry: a row is missing between two others, or before the first.
         """
-        mark, rows, size_bytes = self._after, 0, 0
+        last: Entry | None = None
+        rows, size_bytes = 0, 0
         for bounds, entry in found:
             if entry.index != self._after.index:
                 size_bytes += entry.size_bytes
                 if rows and size_bytes > self._max_bytes:
-                    return Scrubbed(mark, rows, complete=False)
+                    return Scrubbed(self._mark_at(last), rows, complete=False)
                 self._check(bounds, entry)
                 rows += 1
             elif entry.term == self._after.term:  # nothing before it was replaced
                 self._end_offset = self._after.end_offset
-            self._previous_index = entry.index
+            last, self._previous_index = entry, entry.index
             if entry.kind is EntryKind.DATA:
                 self._end_offset = entry.base_offset + entry.record_count
-            mark = ScrubMark(entry.index, entry.term, self._end_offset)
-        return Scrubbed(mark, rows, complete=True)
+        return Scrubbed(self._mark_at(last), rows, complete=True)
+
+    def _mark_at(self, last: Entry | None) -> ScrubMark:
+        """Return where the step ended; the mark before it where it has seen nothing."""
+        return self._after if last is None else ScrubMark(last.index, last.term, self._end_offset)
 
     def _check(self, bounds: Bounds, entry: Entry) -> None:
         if not bounds.installing and entry.index > bounds.first_index:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from http_base import hotpaths
 from http_base.browsers import BrowserRules
+from http_base.direct import DirectAnswer
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
+from queuesite.plain_cycle import PlainCycle
 from queuesite.serving import HttpServer
 from tests.http_base import views_for_tests
 
@@ -239,3 +242,18 @@ async def test_a_bug_is_answered_and_does_not_end_the_connection(site):
         assert b"INTERNAL" in body
     assert site.answered_plainly() == 1
     await client.close()
+
+
+def test_what_fails_after_the_answer_gives_no_second_one():
+    written, ended = [], []
+    connection = SimpleNamespace(
+        hot=SimpleNamespace(end_plain=ended.append),
+        server_state=SimpleNamespace(default_headers=[]),
+        transport=SimpleNamespace(write=written.append),
+        on_response_complete=lambda: None,
+    )
+    cycle = PlainCycle(connection, b"body")
+    for status in (200, 500):
+        cycle.answered(DirectAnswer(status, [(b"content-length", b"0")], b"", "ok"))
+    assert (len(written), ended) == (1, [b"body"])
+    assert written[0].startswith(b"HTTP/1.1 200 ")
