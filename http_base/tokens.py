@@ -17,7 +17,7 @@ GRACE_MS = 7 * 24 * 3600 * 1000
 """How much longer a broker takes it while no manager can be reached."""
 PRODUCER, CONSUMER = "producer", "consumer"
 
-CLUSTER_TOKEN_LENGTH = 64
+CLUSTER_TOKEN_LENGTH = 2 * hashlib.sha256().digest_size
 """Characters of the cluster's token; how many there are is no secret."""
 
 _SALT = "queue.client"

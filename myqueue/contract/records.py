@@ -498,7 +498,7 @@ _bytes_first = [_texts_first[number ^ 1] for number in range(len(_texts_first))]
 
 def _decode_quickly(payload: bytes | memoryview) -> list[Row] | None:
     """Decode rows of short texts and bytes; None when it takes a `_Walk`."""
-    # Where the value of the first message begins, when it has no key, and not many milliseconds.
+    # Where the value of the first message begins, when its delta has one byte and it has no key.
     at = _HEAD_BYTES.get(payload[0], 1) + 3
     seem_bytes = at < len(payload) and payload[at] in _BIN
     for decoder in _bytes_first if seem_bytes else _texts_first:
